@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use fieldline_model::Class;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::Pattern;
 
@@ -52,10 +52,10 @@ pub struct Rule {
     /// Leave a value out unless it differs by more than this share of the last one sent, in percent.
     pub deadband_percent: Option<f64>,
     /// Send anyway when the last one sent is this old.
-    #[serde(with = "duration")]
+    #[serde(with = "humantime_serde")]
     pub silence_max: Option<Duration>,
     /// Leave values out that come sooner after the last one sent.
-    #[serde(with = "duration")]
+    #[serde(with = "humantime_serde")]
     pub period_min: Option<Duration>,
     /// Which values are possible, and what becomes of others.
     pub range: Option<Range>,
@@ -96,7 +96,7 @@ pub enum Outside {
 #[serde(deny_unknown_fields)]
 pub struct WindowRule {
     /// How long a window is.
-    #[serde(with = "required_duration")]
+    #[serde(with = "humantime_serde")]
     pub every: Duration,
     /// What to send of each window; each becomes the metric `<metric>.<aggregate>`.
     pub aggregates: Vec<Aggregate>,
@@ -194,32 +194,6 @@ fn lowest() -> f64 {
 
 fn highest() -> f64 {
     f64::INFINITY
-}
-
-mod duration {
-    use super::*;
-
-    pub(super) fn serialize<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
-        duration.map(|duration| humantime::format_duration(duration).to_string()).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-        let text = Option::<String>::deserialize(from)?;
-        text.map(|text| humantime::parse_duration(&text).map_err(serde::de::Error::custom)).transpose()
-    }
-}
-
-mod required_duration {
-    use super::*;
-
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        humantime::format_duration(*duration).to_string().serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(from)?;
-        humantime::parse_duration(&text).map_err(serde::de::Error::custom)
-    }
 }
 
 #[cfg(test)]

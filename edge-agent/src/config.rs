@@ -1,0 +1,466 @@
+//! Everything that can be set, with its unit, its default and its limits.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use fieldline_filter::{Filter, Rule, RuleError};
+use fieldline_journal::Policy;
+use fieldline_model::{GatewayId, valid_filter};
+use serde::Deserialize;
+
+use crate::address::ServerAddress;
+use crate::mapping::Mapping;
+
+/// The configuration of a gateway's agent, as it stands in `agent.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The folder for the journal and the quarantine.
+    pub data: PathBuf,
+    /// Who this gateway is.
+    pub gateway: GatewaySettings,
+    /// The MQTT listener for devices.
+    pub mqtt: MqttSettings,
+    /// The HTTP listener for devices, and for status and metrics.
+    pub http: HttpSettings,
+    /// Brokers on site to subscribe to. Weaker than the listener: such a broker acknowledges to the
+    /// device before the agent has the reading on disk.
+    pub broker: Vec<BrokerSettings>,
+    /// How topics beyond `telemetry/…` are read; the first that matches counts.
+    pub map: Vec<Mapping>,
+    /// What is left out, per metric; the first that matches counts.
+    pub filter: Vec<Rule>,
+    /// What is accepted at all.
+    pub limits: Limits,
+    /// The store-and-forward log.
+    pub journal: JournalSettings,
+    /// The uplink. Without `server` the agent only buffers.
+    pub sync: SyncSettings,
+}
+
+/// Who this gateway is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewaySettings {
+    /// The thing name of the gateway, also its MQTT client id.
+    pub id: GatewayId,
+}
+
+/// The MQTT listener for devices.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MqttSettings {
+    /// Address and port, or `"off"`; port 0 takes a free one.
+    #[serde(deserialize_with = "address_or_off")]
+    pub listen: Option<SocketAddr>,
+    /// The listener's own certificate and the CA of its devices; needed beyond loopback.
+    pub tls: Option<ListenerTls>,
+    /// How many messages of one connection may wait for their PUBACK (MQTT's Receive Maximum).
+    pub receive_maximum: u16,
+    /// How many devices may be connected at once.
+    pub connections_max: usize,
+}
+
+/// Files for a listener with mutual TLS.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerTls {
+    /// The listener's certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// The CA that signs device certificates, PEM.
+    pub client_ca: PathBuf,
+}
+
+/// The HTTP listener for devices, status and metrics.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSettings {
+    /// Address and port, or `"off"`; port 0 takes a free one. Loopback only.
+    #[serde(deserialize_with = "address_or_off")]
+    pub listen: Option<SocketAddr>,
+    /// How long a request may wait for the disk before it is answered with 503.
+    #[serde(with = "humantime_serde")]
+    pub commit_timeout: Duration,
+}
+
+/// A broker on site to subscribe to.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerSettings {
+    /// `mqtt://host:port`.
+    pub address: ServerAddress,
+    /// The topic filters to subscribe to.
+    pub topics: Vec<String>,
+    /// The client id there; the gateway's id with `-source` where none is given.
+    pub client_id: Option<String>,
+    /// A user name, where the broker wants one.
+    pub username: Option<String>,
+    /// A file with the password.
+    pub password_file: Option<PathBuf>,
+}
+
+/// What is accepted at all.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest message, in bytes.
+    pub payload_bytes_max: ByteSize,
+    /// Readings older than this are quarantined as `too-old`.
+    #[serde(with = "humantime_serde")]
+    pub past_max: Duration,
+    /// Readings further ahead than this are quarantined as `too-new`.
+    #[serde(with = "humantime_serde")]
+    pub future_max: Duration,
+    /// How many metrics one device may have; readings of further ones are quarantined as `cardinality`.
+    pub metrics_per_device_max: usize,
+    /// How many devices there may be; readings of further ones are quarantined as `cardinality`.
+    pub devices_max: usize,
+    /// How many filter windows may be open; series beyond that are sent without a window.
+    pub windows_max: usize,
+}
+
+/// The store-and-forward log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalSettings {
+    /// How much disk it may take.
+    pub bytes_max: ByteSize,
+    /// How old a reading may grow in it; no limit where none is given.
+    #[serde(with = "humantime_serde")]
+    pub age_max: Option<Duration>,
+    /// What happens when it is full: `drop-oldest` or `refuse`.
+    pub policy: Policy,
+    /// How large one file of it grows.
+    pub segment_bytes: ByteSize,
+}
+
+/// The uplink.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SyncSettings {
+    /// `mqtt://host:port`, or `mqtts://host:port` for TLS; absent: buffer only.
+    pub server: Option<ServerAddress>,
+    /// Certificates for `mqtts://`.
+    pub tls: Option<UplinkTls>,
+    /// The MQTT version: `"5"` or `"3.1.1"`.
+    pub version: UplinkVersion,
+    /// The pace of the backlog, in bytes per second. AWS IoT Core takes 512 KB/s on a connection.
+    pub bytes_per_second: ByteSize,
+    /// The pace of the backlog, in messages per second. AWS IoT Core takes 100 on a connection.
+    pub messages_per_second: u32,
+    /// How many blocks may wait for the store's acknowledgement.
+    pub in_flight_max: usize,
+    /// After how long without the store's acknowledgement a block is sent again; doubles each time.
+    #[serde(with = "humantime_serde")]
+    pub ack_timeout: Duration,
+    /// How long live readings are gathered into one block; alarms never wait.
+    #[serde(with = "humantime_serde")]
+    pub linger: Duration,
+    /// Live readings that have waited this long join the backlog.
+    #[serde(with = "humantime_serde")]
+    pub live_lag_max: Duration,
+    /// The first pause before a new attempt to connect; full jitter.
+    #[serde(with = "humantime_serde")]
+    pub backoff_min: Duration,
+    /// The longest pause.
+    #[serde(with = "humantime_serde")]
+    pub backoff_max: Duration,
+    /// MQTT's keep-alive; AWS IoT Core takes 30 to 1200 s.
+    #[serde(with = "humantime_serde")]
+    pub keep_alive: Duration,
+    /// How often the books are reported when something has changed.
+    #[serde(with = "humantime_serde")]
+    pub books_every: Duration,
+}
+
+/// Certificates of the uplink.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UplinkTls {
+    /// The CA of the server, PEM.
+    pub ca: PathBuf,
+    /// The gateway's certificate chain, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key: Option<PathBuf>,
+    /// The protocol name for port 443 of AWS IoT Core: `x-amzn-mqtt-ca`.
+    pub alpn: Option<String>,
+}
+
+/// The MQTT version of the uplink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub enum UplinkVersion {
+    /// MQTT 3.1.1.
+    #[serde(rename = "3.1.1")]
+    V3_1_1,
+    /// MQTT 5.
+    #[default]
+    #[serde(rename = "5")]
+    V5,
+}
+
+/// Why a configuration cannot be used although each key is well formed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A plain listener would be reachable from other machines.
+    #[error(
+        "{key} = \"{address}\" is reachable from other machines, but no identity is configured; \
+         give {remedy}, or listen on 127.0.0.1"
+    )]
+    Exposed {
+        /// The key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What would make it safe.
+        remedy: &'static str,
+    },
+    /// A filter rule is impossible.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// A topic filter is malformed.
+    #[error("{key}: \"{filter}\" is not an MQTT topic filter")]
+    Topic {
+        /// The key.
+        key: &'static str,
+        /// The text.
+        filter: String,
+    },
+    /// A number is outside its limits.
+    #[error("{key} = {value}: {expected}")]
+    Limit {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// `mqtts://` without certificates.
+    #[error("sync.server is mqtts://, so sync.tls.ca must name the CA of the server")]
+    NoCa,
+}
+
+impl Config {
+    /// Checks what a type alone cannot say.
+    pub fn check(&self) -> Result<Filter, ConfigError> {
+        if let Some(address) = self.mqtt.listen.filter(|address| !address.ip().is_loopback())
+            && self.mqtt.tls.is_none()
+        {
+            let remedy = "mqtt.tls with certificate, key and client_ca";
+            return Err(ConfigError::Exposed { key: "mqtt.listen", address, remedy });
+        }
+        if let Some(address) = self.http.listen.filter(|address| !address.ip().is_loopback()) {
+            let remedy = "it a TLS proxy on this machine";
+            return Err(ConfigError::Exposed { key: "http.listen", address, remedy });
+        }
+        let maps = self.map.iter().map(|map| ("map.topic", &map.topic));
+        let sources = self.broker.iter().flat_map(|broker| broker.topics.iter().map(|topic| ("broker.topics", topic)));
+        if let Some((key, filter)) = maps.chain(sources).find(|(_, filter)| !valid_filter(filter)) {
+            return Err(ConfigError::Topic { key, filter: filter.clone() });
+        }
+        if self.sync.server.as_ref().is_some_and(|server| server.tls) && self.sync.tls.is_none() {
+            return Err(ConfigError::NoCa);
+        }
+        self.check_numbers()?;
+        Ok(Filter::new(self.filter.clone())?)
+    }
+
+    fn check_numbers(&self) -> Result<(), ConfigError> {
+        let sync = &self.sync;
+        let at_least_one = [
+            ("sync.in_flight_max", sync.in_flight_max as u64),
+            ("sync.messages_per_second", u64::from(sync.messages_per_second)),
+            ("mqtt.receive_maximum", u64::from(self.mqtt.receive_maximum)),
+            ("limits.metrics_per_device_max", self.limits.metrics_per_device_max as u64),
+            ("limits.devices_max", self.limits.devices_max as u64),
+        ];
+        if let Some((key, value)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
+            return Err(ConfigError::Limit { key, value: value.to_string(), expected: "must be at least 1" });
+        }
+        let sizes = [
+            ("sync.bytes_per_second", sync.bytes_per_second, 1024, u64::MAX, "must be at least 1 KiB"),
+            ("journal.segment_bytes", self.journal.segment_bytes, 65_536, 1 << 30, "must be 64 KiB to 1 GiB"),
+            ("journal.bytes_max", self.journal.bytes_max, 1 << 20, u64::MAX, "must be at least 1 MiB"),
+            ("limits.payload_bytes_max", self.limits.payload_bytes_max, 1024, 1 << 24, "must be 1 KiB to 16 MiB"),
+        ];
+        for (key, value, least, most, expected) in sizes {
+            if !(least..=most).contains(&value.as_u64()) {
+                return Err(ConfigError::Limit { key, value: value.to_string(), expected });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("./edge-agent-data"),
+            gateway: GatewaySettings::default(),
+            mqtt: MqttSettings::default(),
+            http: HttpSettings::default(),
+            broker: Vec::new(),
+            map: Vec::new(),
+            filter: Vec::new(),
+            limits: Limits::default(),
+            journal: JournalSettings::default(),
+            sync: SyncSettings::default(),
+        }
+    }
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self { id: GatewayId::new("gateway-1").expect("the text follows the rule for ids") }
+    }
+}
+
+impl Default for MqttSettings {
+    fn default() -> Self {
+        Self {
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 1883))),
+            tls: None,
+            receive_maximum: 100,
+            connections_max: 10_000,
+        }
+    }
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], 8081))), commit_timeout: Duration::from_secs(30) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            payload_bytes_max: ByteSize::kib(256),
+            past_max: Duration::from_secs(20 * 365 * 86_400),
+            future_max: Duration::from_secs(86_400),
+            metrics_per_device_max: 1_000,
+            devices_max: 10_000,
+            windows_max: 1_000,
+        }
+    }
+}
+
+impl Default for JournalSettings {
+    fn default() -> Self {
+        Self {
+            bytes_max: ByteSize::gib(1),
+            age_max: None,
+            policy: Policy::DropOldest,
+            segment_bytes: ByteSize::mib(8),
+        }
+    }
+}
+
+impl Default for SyncSettings {
+    fn default() -> Self {
+        Self {
+            server: None,
+            tls: None,
+            version: UplinkVersion::default(),
+            bytes_per_second: ByteSize::b(512_000),
+            messages_per_second: 100,
+            in_flight_max: 16,
+            ack_timeout: Duration::from_secs(30),
+            linger: Duration::from_millis(100),
+            live_lag_max: Duration::from_secs(10),
+            backoff_min: Duration::from_millis(500),
+            backoff_max: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(60),
+            books_every: Duration::from_secs(5),
+        }
+    }
+}
+
+fn address_or_off<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text == "off" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| {
+        serde::de::Error::custom(format!("\"{text}\" is neither an address such as 127.0.0.1:1883 nor \"off\""))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::parse;
+
+    #[test]
+    fn an_empty_file_is_the_default_and_the_default_is_sound() {
+        let config: Config = parse("").unwrap();
+        assert_eq!(config.mqtt.listen, Some("127.0.0.1:1883".parse().unwrap()));
+        config.check().unwrap();
+    }
+
+    #[test]
+    fn a_full_file_reads_as_written() {
+        let config: Config = parse(
+            r#"
+            data = "/var/lib/agent"
+            [gateway]
+            id = "hall-7"
+            [mqtt]
+            listen = "off"
+            [[broker]]
+            address = "mqtt://10.0.0.5:1883"
+            topics = ["sensors/#"]
+            [[map]]
+            topic = "sensors/+/temp"
+            device = "{1}"
+            metric = "temperature"
+            format = "scalar"
+            [[filter]]
+            metric = "temperature"
+            deadband = 0.1
+            [journal]
+            bytes_max = "4GiB"
+            policy = "refuse"
+            age_max = "30d"
+            [sync]
+            server = "mqtts://example.test:8883"
+            tls = { ca = "ca.pem" }
+            ack_timeout = "5s"
+            version = "3.1.1"
+            "#,
+        )
+        .unwrap();
+        config.check().unwrap();
+        assert_eq!(config.mqtt.listen, None);
+        assert_eq!(config.journal.policy, Policy::Refuse);
+        assert_eq!(config.journal.age_max, Some(Duration::from_secs(30 * 86_400)));
+        assert!(config.sync.server.unwrap().tls);
+    }
+
+    #[test]
+    fn beyond_loopback_an_identity_is_needed() {
+        for text in ["[mqtt]\nlisten = \"0.0.0.0:1883\"", "[http]\nlisten = \"[::]:8081\""] {
+            let error = parse::<Config>(text).unwrap().check().unwrap_err().to_string();
+            assert!(error.contains("no identity is configured"), "{error}");
+        }
+    }
+
+    #[test]
+    fn impossible_settings_are_refused_by_key() {
+        for (text, key) in [
+            ("[sync]\nin_flight_max = 0", "sync.in_flight_max"),
+            ("[journal]\nsegment_bytes = 10", "journal.segment_bytes"),
+            ("[[map]]\ntopic = \"a#\"\ndevice = \"x\"", "map.topic"),
+            ("[[filter]]\ndeadband = -1", "filter 1"),
+            ("[sync]\nserver = \"mqtts://x:1\"", "sync.tls.ca"),
+        ] {
+            let error = parse::<Config>(text).unwrap().check().unwrap_err().to_string();
+            assert!(error.contains(key), "{text}: {error}");
+        }
+    }
+}

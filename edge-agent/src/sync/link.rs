@@ -1,0 +1,263 @@
+//! One connection to the server: blocks out, the store's acknowledgements in.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use fieldline_model::{AckMessage, GatewayTopic, RuleTopic};
+use fieldline_mqtt::{ClientError, Connection, Event, Message, MessageId, QoS};
+use tokio::sync::watch;
+
+use super::pace::Pace;
+use super::pack::{Packed, Packer};
+use super::plan::{Kind, Pick, Plan, Waiting};
+use super::uplink::{Uplink, stopped};
+use crate::books;
+use crate::clock;
+
+/// How long the server may take to grant the subscription to acknowledgements.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The state of one connection.
+pub(crate) struct Link<'a> {
+    uplink: &'a Uplink,
+    connection: Connection,
+    plan: Plan,
+    pace: Pace,
+    packer: Packer,
+    ingest_topic: String,
+    ack_topic: String,
+    /// When the live readings that wait are sent; `None` if none wait.
+    live_due: Option<Instant>,
+    /// When the backlog may go on; `None` if nothing of it waits for its pace.
+    backlog_due: Option<Instant>,
+    books_due: Instant,
+    books_sent: Option<Vec<u8>>,
+}
+
+impl<'a> Link<'a> {
+    pub(crate) fn new(uplink: &'a Uplink, connection: Connection) -> Self {
+        let settings = &uplink.settings;
+        let now = Instant::now();
+        Self {
+            uplink,
+            connection,
+            plan: Plan::new(&waiting(uplink), settings.in_flight_max, settings.ack_timeout),
+            pace: Pace::new(settings.bytes_per_second.as_u64(), settings.messages_per_second, now),
+            packer: Packer::new(uplink.gateway.clone()),
+            ingest_topic: RuleTopic::Ingest(uplink.gateway.clone()).to_string(),
+            ack_topic: GatewayTopic::Ack(uplink.gateway.clone()).to_string(),
+            live_due: None,
+            backlog_due: None,
+            books_due: now,
+            books_sent: None,
+        }
+    }
+
+    /// Runs until the connection fails (an error) or a stop is asked for.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+        self.subscribe().await?;
+        self.uplink.board.update(|state| {
+            state.connected_since = Some(clock::now());
+            state.down_since = None;
+            state.last_error = None;
+            state.attempts = 0;
+        });
+        tracing::info!(server = %self.uplink.options.host, port = self.uplink.options.port, "link to the server is up");
+        let mut commits = self.uplink.committed.watch();
+        loop {
+            self.fill().await?;
+            self.report().await?;
+            let wake = self.next_wake();
+            tokio::select! {
+                event = self.connection.next() => self.handle(event?).await?,
+                changed = commits.changed() => {
+                    changed.context("the committer has ended")?;
+                    let linger = self.uplink.settings.linger;
+                    self.live_due.get_or_insert_with(|| Instant::now() + linger);
+                }
+                () = tokio::time::sleep_until(wake.into()) => {}
+                () = stopped(&mut stop) => {
+                    self.connection.disconnect().await.context("cannot say goodbye")?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Acknowledgements are listened for before the first block goes out.
+    async fn subscribe(&mut self) -> anyhow::Result<()> {
+        self.connection.subscribe(&[(&self.ack_topic, QoS::AtLeastOnce)])?;
+        let granted = tokio::time::timeout(SUBSCRIBE_TIMEOUT, async {
+            loop {
+                match self.connection.next().await? {
+                    Event::Subscribed { granted, .. } => return Ok::<_, ClientError>(granted),
+                    Event::Message { message, id, .. } => self.take_ack(&message, id).await,
+                    _ => {}
+                }
+            }
+        });
+        let granted = granted.await.context("the server does not answer the subscription")??;
+        match granted.first() {
+            Some(Ok(_)) => Ok(()),
+            _ => anyhow::bail!("the server does not let {} subscribe to {}", self.uplink.gateway, self.ack_topic),
+        }
+    }
+
+    /// Sends what may go now: all live blocks that are due, then backlog as far as its pace allows.
+    async fn fill(&mut self) -> anyhow::Result<()> {
+        let now = Instant::now();
+        let again = self.plan.overdue(now);
+        if again > 0 {
+            tracing::warn!(blocks = again, "no acknowledgement from the store; sending again");
+            self.uplink.board.update(|state| state.blocks_sent_again += again as u64);
+        }
+        if self.live_due.is_some_and(|due| due <= now) {
+            while self.send_next(Kind::Live).await? {}
+            self.live_due = None;
+        }
+        self.backlog_due = None;
+        loop {
+            let wait = self.pace.backlog_wait(Instant::now());
+            if !wait.is_zero() {
+                self.backlog_due = Some(Instant::now() + wait);
+                break;
+            }
+            if self.live_due.is_some_and(|due| due <= Instant::now()) || !self.send_next(Kind::Backlog).await? {
+                break;
+            }
+        }
+        let (in_flight, pacing) = (self.plan.in_flight(), self.backlog_due.is_some());
+        self.uplink.board.update(|state| {
+            state.in_flight = in_flight;
+            state.pacing = pacing;
+        });
+        Ok(())
+    }
+
+    /// Picks, packs and sends one block; `false` when there is none or no room for it.
+    async fn send_next(&mut self, kind: Kind) -> anyhow::Result<bool> {
+        if self.connection.vacancy() == 0 {
+            return Ok(false);
+        }
+        let Some(pick) = self.plan.pick(&waiting(self.uplink), kind) else { return Ok(false) };
+        match self.pack(pick).await? {
+            Some(packed) => self.send(pick, packed),
+            None => {
+                // Nothing readable is left there; look again after the acknowledgement timeout.
+                self.plan.sent(pick.epoch, pick.range, Instant::now());
+                Ok(true)
+            }
+        }
+    }
+
+    fn send(&mut self, pick: Pick, packed: Packed) -> anyhow::Result<bool> {
+        let (length, count) = (packed.bytes.len(), packed.range.count());
+        self.connection.publish(&self.ingest_topic, Bytes::from(packed.bytes), QoS::AtLeastOnce, false)?;
+        let now = Instant::now();
+        self.plan.sent(pick.epoch, packed.range, now);
+        self.pace.spend(length, now);
+        self.uplink.board.update(|state| {
+            state.blocks_sent += 1;
+            state.readings_sent += count;
+            state.bytes_sent += length as u64;
+        });
+        let lag_ms = clock::now().millis().saturating_sub(packed.oldest_ms);
+        if pick.kind == Kind::Live && lag_ms > self.uplink.settings.live_lag_max.as_millis() as i64 {
+            self.plan.demote_live(pick.epoch, pick.range.last);
+        }
+        Ok(true)
+    }
+
+    /// Reads and compresses on a thread that may block.
+    async fn pack(&mut self, pick: Pick) -> anyhow::Result<Option<Packed>> {
+        let journal = self.uplink.journal.clone();
+        let mut packer = self.packer.clone();
+        let (packer, packed) = tokio::task::spawn_blocking(move || {
+            let packed = packer.pack(&journal, &pick);
+            (packer, packed)
+        })
+        .await?;
+        self.packer = packer;
+        Ok(packed?)
+    }
+
+    async fn handle(&mut self, event: Event) -> anyhow::Result<()> {
+        match event {
+            Event::Message { message, id, .. } => self.take_ack(&message, id).await,
+            Event::Refused(_, reason) => {
+                tracing::error!(?reason, "the server refused a block; it stays in the journal");
+            }
+            Event::Published(_) | Event::Subscribed { .. } | Event::Unsubscribed { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The store has something: the journal lets go of it, and then the message is acknowledged.
+    async fn take_ack(&mut self, message: &Message, id: Option<MessageId>) {
+        match serde_json::from_slice::<AckMessage>(&message.payload) {
+            Ok(ack) => self.release(ack).await,
+            Err(error) => tracing::warn!(%error, topic = %message.topic, "cannot read an acknowledgement"),
+        }
+        if let Some(id) = id {
+            self.connection.acknowledge(id);
+        }
+    }
+
+    async fn release(&mut self, ack: AckMessage) {
+        self.plan.acknowledged(ack.epoch, &ack.stored);
+        self.uplink.board.update(|state| state.last_ack = Some(clock::now()));
+        let journal = self.uplink.journal.clone();
+        let released = tokio::task::spawn_blocking(move || {
+            journal.release(ack.epoch, &ack.stored, clock::now().millis()).map(drop)
+        })
+        .await;
+        match released {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = crate::committer::chain(&error), "cannot release journal records"),
+            Err(error) => tracing::error!(%error, "releasing journal records was cut short"),
+        }
+    }
+
+    /// Publishes the books when they have changed and their time has come.
+    async fn report(&mut self) -> anyhow::Result<()> {
+        let now = Instant::now();
+        if now < self.books_due || self.connection.vacancy() == 0 {
+            return Ok(());
+        }
+        self.books_due = now + self.uplink.settings.books_every;
+        let Some(books) = books::read(&self.uplink.committed, &self.uplink.journal) else { return Ok(()) };
+        let payload = serde_json::to_vec(&books).context("cannot write the books")?;
+        if self.books_sent.as_ref() == Some(&payload) {
+            return Ok(());
+        }
+        let topic = RuleTopic::Books(self.uplink.gateway.clone()).to_string();
+        self.connection.publish(&topic, Bytes::from(payload.clone()), QoS::AtLeastOnce, false)?;
+        self.pace.spend(payload.len(), now);
+        self.books_sent = Some(payload);
+        Ok(())
+    }
+
+    fn next_wake(&self) -> Instant {
+        [self.live_due, self.backlog_due, self.plan.next_due()]
+            .into_iter()
+            .flatten()
+            .fold(self.books_due, Instant::min)
+            .max(Instant::now() + Duration::from_millis(1))
+    }
+}
+
+/// What every lane of the journal still holds.
+fn waiting(uplink: &Uplink) -> Vec<Waiting> {
+    uplink
+        .journal
+        .lanes()
+        .into_iter()
+        .map(|lane| Waiting {
+            epoch: lane.epoch,
+            class: lane.class,
+            last_seq: lane.last_seq,
+            buffered: lane.buffered,
+        })
+        .collect()
+}

@@ -1,0 +1,132 @@
+//! Keeps a link to the server up: connects, runs it, waits with backoff, connects again.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use fieldline_journal::Journal;
+use fieldline_model::{GatewayId, Timestamp};
+use fieldline_mqtt::{ClientOptions, Connection, TlsClient, Version};
+use tokio::sync::watch;
+
+use super::backoff::Backoff;
+use super::link::Link;
+use super::state::UplinkBoard;
+use crate::address::ServerAddress;
+use crate::clock;
+use crate::committer::{Board, chain};
+use crate::config::{SyncSettings, UplinkVersion};
+
+/// A link that has held this long was a good one: the next pause is the first again. Two agents
+/// with one client id throw each other out sooner, and so keep backing off.
+const GOOD_LINK: Duration = Duration::from_secs(30);
+
+/// The uplink of a gateway.
+#[derive(Debug)]
+pub(crate) struct Uplink {
+    pub(crate) gateway: GatewayId,
+    pub(crate) settings: SyncSettings,
+    pub(crate) options: ClientOptions,
+    pub(crate) journal: Journal,
+    pub(crate) committed: std::sync::Arc<Board>,
+    pub(crate) board: UplinkBoard,
+}
+
+impl Uplink {
+    /// How to connect, from the configuration; reads the certificate files.
+    pub(crate) fn options(
+        gateway: &GatewayId,
+        server: &ServerAddress,
+        settings: &SyncSettings,
+    ) -> anyhow::Result<ClientOptions> {
+        let mut options = ClientOptions::new(&server.host, server.port, gateway.as_str());
+        options.version = match settings.version {
+            UplinkVersion::V3_1_1 => Version::V3_1_1,
+            UplinkVersion::V5 => Version::V5,
+        };
+        options.keep_alive_s = u16::try_from(settings.keep_alive.as_secs()).unwrap_or(u16::MAX);
+        if let Some(tls) = settings.tls.as_ref().filter(|_| server.tls) {
+            let read = |path: &std::path::Path| {
+                std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+            };
+            options.tls = Some(TlsClient {
+                ca: read(&tls.ca)?,
+                certificate: tls.certificate.as_deref().map(read).transpose()?,
+                key: tls.key.as_deref().map(read).transpose()?,
+                server_name: None,
+                alpn: tls.alpn.iter().cloned().collect(),
+            });
+        }
+        Ok(options)
+    }
+
+    /// Runs until told to stop.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut backoff = Backoff::new(self.settings.backoff_min, self.settings.backoff_max);
+        loop {
+            let started = Instant::now();
+            tokio::select! {
+                () = stopped(&mut stop) => return,
+                error = self.one_link(stop.clone()) => match error {
+                    None => return,
+                    Some(error) => self.note_down(&error),
+                },
+            }
+            if started.elapsed() >= GOOD_LINK {
+                backoff.reset();
+            }
+            let pause = backoff.next(random());
+            self.board.update(|state| {
+                let nanos = i64::try_from(pause.as_nanos()).unwrap_or(i64::MAX);
+                state.next_attempt = Some(clock::now().saturating_add_nanos(nanos));
+            });
+            tokio::select! {
+                () = stopped(&mut stop) => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// One connection from its beginning to its end; `None` when it ended because of a stop.
+    async fn one_link(&self, stop: watch::Receiver<bool>) -> Option<String> {
+        self.board.update(|state| {
+            state.attempts += 1;
+            state.next_attempt = None;
+        });
+        let connection = match Connection::open(&self.options).await {
+            Ok(connection) => connection,
+            Err(error) => return Some(chain(&error)),
+        };
+        let ended = Link::new(self, connection).run(stop).await;
+        match ended {
+            Ok(()) => None,
+            Err(error) => Some(format!("{error:#}")),
+        }
+    }
+
+    fn note_down(&self, error: &str) {
+        let now: Timestamp = clock::now();
+        self.board.update(|state| {
+            let was_up = state.connected_since.take().is_some();
+            if was_up || state.last_error.as_deref() != Some(error) {
+                tracing::warn!(error, server = state.server, "no link to the server; readings are buffered");
+            }
+            if was_up || state.down_since.is_none() {
+                state.down_since = Some(now);
+            }
+            state.in_flight = 0;
+            state.pacing = false;
+            state.last_error = Some(error.to_owned());
+        });
+    }
+}
+
+/// Resolves when the value turns true or its sender is gone.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone: that is a stop as well.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// Uniform in 0..1; falls back to the middle where the system has no randomness.
+fn random() -> f64 {
+    getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX))
+}
