@@ -1,1 +1,35 @@
-fn main() {}
+//! The developer's commands: `cargo xtask test` checks everything, `cargo xtask bench` measures it.
+
+mod bench;
+mod step;
+mod test;
+mod venv;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The few commands that working on Fieldline takes.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Formatting, clippy, and all tests; sets up what they need by itself.
+    Test(test::Options),
+    /// Measures the path of a reading, and prints the figures beside the targets.
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Task::parse() {
+        Task::Test(options) => test::run(&options),
+        Task::Bench(options) => bench::run(&options),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! `cargo xtask test`.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::step::{Steps, cargo};
+use crate::venv;
+
+/// How to test.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Leave out the long runs: fewer kills, a shorter day offline.
+    #[arg(long)]
+    quick: bool,
+    /// Run only the end-to-end tests whose name contains this.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+}
+
+/// Runs everything; true when it passed.
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    let mut steps = Steps::new();
+    let venv = prepare_clients();
+    if options.only.is_none() {
+        steps.run("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
+        let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+        steps.run("clippy", &mut cargo(&clippy))?;
+        let tests = ["test", "--workspace", "--exclude", "fieldline-tests", "--quiet"];
+        steps.run("unit, property, crash and contract tests", &mut cargo(&tests))?;
+    }
+    let mut scenarios = cargo(&["test", "--package", "fieldline-tests", "--"]);
+    scenarios.args(&options.only);
+    if let Some(venv) = venv {
+        scenarios.env("FIELDLINE_VENV", venv);
+    }
+    if !options.quick {
+        long_runs(&mut scenarios);
+    }
+    steps.run("end-to-end tests", &mut scenarios)?;
+    Ok(steps.summary())
+}
+
+/// The sizes that plain `cargo test` makes smaller; what is set already stands.
+fn long_runs(command: &mut Command) {
+    for (variable, value) in [("FIELDLINE_KILLS", "100"), ("FIELDLINE_BACKLOG", "8640000")] {
+        if std::env::var_os(variable).is_none() {
+            command.env(variable, value);
+        }
+    }
+}
+
+fn prepare_clients() -> Option<std::path::PathBuf> {
+    let began = Instant::now();
+    match venv::prepare() {
+        Ok(folder) => {
+            println!("independent clients: ready in {:.1} s", began.elapsed().as_secs_f64());
+            Some(folder)
+        }
+        Err(error) => {
+            println!("independent clients: their tests are skipped, {error:#}");
+            None
+        }
+    }
+}
