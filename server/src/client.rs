@@ -1,0 +1,138 @@
+//! The HTTP client of the query commands: one GET, one JSON answer.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+/// An answer larger than this is refused, so that a wrong address cannot fill the memory.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// From the request to the whole answer.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why the server gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is not an HTTP address.
+    #[error("{0:?} is not an address such as http://127.0.0.1:8080")]
+    Address(String),
+    /// Nobody listens there.
+    #[error("no server answers at {0}; start one with `fieldline up`, or name another with --server")]
+    Unreachable(String),
+    /// The server took too long or broke off.
+    #[error("the server at {0} broke off or took longer than a minute")]
+    Interrupted(String),
+    /// The server says no, with its reason.
+    #[error("{0}")]
+    Refused(String),
+    /// The answer is not JSON: something else listens there.
+    #[error("what listens at {0} is not a Fieldline server")]
+    Stranger(String),
+}
+
+/// A server's HTTP API.
+#[derive(Debug)]
+pub struct Api {
+    base: String,
+    client: Client<HttpConnector, Empty<axum::body::Bytes>>,
+}
+
+impl Api {
+    /// The API at `base`, for instance `http://127.0.0.1:8080`.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`].
+    pub fn new(base: &str) -> Result<Self, ClientError> {
+        let base = base.trim_end_matches('/').to_owned();
+        if !base.starts_with("http://") || base.parse::<axum::http::Uri>().is_err() {
+            return Err(ClientError::Address(base));
+        }
+        Ok(Self { base, client: Client::builder(TokioExecutor::new()).build_http() })
+    }
+
+    /// Asks for `path` (with its query) and returns the JSON answer as text.
+    ///
+    /// # Errors
+    /// [`ClientError`], in words for the user.
+    pub async fn get_text(&self, path: &str) -> Result<String, ClientError> {
+        let uri = format!("{}{path}", self.base);
+        let uri = uri.parse().map_err(|_invalid| ClientError::Address(uri.clone()))?;
+        let exchange = async {
+            let response =
+                self.client.get(uri).await.map_err(|_| ClientError::Unreachable(self.base.clone()))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+                .collect()
+                .await
+                .map_err(|_| ClientError::Interrupted(self.base.clone()))?;
+            Ok((status, body.to_bytes()))
+        };
+        let (status, body) = tokio::time::timeout(TIMEOUT, exchange)
+            .await
+            .map_err(|_elapsed| ClientError::Interrupted(self.base.clone()))??;
+        let text = String::from_utf8(body.to_vec()).map_err(|_| ClientError::Stranger(self.base.clone()))?;
+        if status.is_success() { Ok(text) } else { Err(self.refusal(&text)) }
+    }
+
+    /// As [`Api::get_text`], read as JSON.
+    ///
+    /// # Errors
+    /// [`ClientError`], in words for the user.
+    pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        let text = self.get_text(path).await?;
+        serde_json::from_str(&text).map_err(|_| ClientError::Stranger(self.base.clone()))
+    }
+
+    /// The detail of a problem document.
+    fn refusal(&self, text: &str) -> ClientError {
+        let problem: Option<Value> = serde_json::from_str(text).ok();
+        let word =
+            |key: &str| problem.as_ref().and_then(|problem| problem.get(key)?.as_str().map(str::to_owned));
+        match word("detail").or_else(|| word("title")) {
+            Some(detail) => ClientError::Refused(detail),
+            None => ClientError::Stranger(self.base.clone()),
+        }
+    }
+}
+
+/// Percent-encodes a value for a query string (RFC 3986, section 2.3: all but unreserved).
+pub fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unreachable_server_is_told_with_what_to_do() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let error = Api::new(&base).unwrap().get("/api/v1/devices").await.unwrap_err().to_string();
+        assert!(error.contains(&base) && error.contains("fieldline up"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for wrong in ["", "127.0.0.1:8080", "ftp://x", "http://a b"] {
+            assert!(Api::new(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn query_values_are_percent_encoded() {
+        assert_eq!(encoded("cpu.usage{cpu=0} é"), "cpu.usage%7Bcpu%3D0%7D%20%C3%A9");
+    }
+}

@@ -1,0 +1,245 @@
+//! Everything that can be set in `fieldline.toml`, with its unit, its default and its limits.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use fieldline_model::GatewayId;
+use fieldline_mqtt::BrokerConfig;
+use serde::{Deserialize, Deserializer};
+
+/// The configuration of the on-premise server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The data folder; the server keeps its own below it, in `server/`.
+    pub data: PathBuf,
+    /// The name under which the server keeps readings that reach it without a gateway.
+    pub gateway: GatewayId,
+    /// The broker.
+    pub mqtt: MqttSettings,
+    /// The HTTP API.
+    pub http: HttpSettings,
+    /// What is kept, and for how long.
+    pub store: StoreSettings,
+}
+
+/// The broker's listeners and limits.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MqttSettings {
+    /// Address of the plain listener, or `"off"`; port 0 takes a free one. Loopback only.
+    #[serde(deserialize_with = "address_or_off")]
+    pub listen: Option<SocketAddr>,
+    /// The listener with mutual TLS; the identity of the server.
+    pub tls: Option<TlsSettings>,
+    /// The limits of the broker.
+    pub limits: BrokerConfig,
+    /// How many bytes of messages may wait for the store, all connections together. Beyond it a
+    /// message is refused with "quota exceeded" and comes again.
+    pub waiting_bytes_max: usize,
+}
+
+/// The listener with mutual TLS.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// Address and port; port 0 takes a free one. Default: 0.0.0.0:8883.
+    #[serde(default = "default_tls_listen")]
+    pub listen: SocketAddr,
+    /// The server's certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// The CA that signs the certificates of gateways, PEM. The Common Name of such a certificate
+    /// is the gateway's id.
+    pub client_ca: PathBuf,
+}
+
+/// The HTTP API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSettings {
+    /// Address and port, or `"off"`; port 0 takes a free one. Loopback only.
+    #[serde(deserialize_with = "address_or_off")]
+    pub listen: Option<SocketAddr>,
+    /// The largest body of a request, in bytes; a larger one is answered with 413.
+    pub body_bytes_max: usize,
+}
+
+/// What is kept, and for how long.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    /// Readings older than so many days are deleted; none keeps everything.
+    pub retention_days: Option<u32>,
+}
+
+/// Why a configuration cannot be used although each key is well formed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A plain listener would be reachable from other machines.
+    #[error(
+        "{key} = \"{address}\" is reachable from other machines, but has no identity to protect it: {remedy}, \
+         or listen on 127.0.0.1"
+    )]
+    Exposed {
+        /// The key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What would make it safe.
+        remedy: &'static str,
+    },
+    /// A number is outside its limits.
+    #[error("{key} = {value}: {expected}")]
+    Limit {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: u64,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+impl Config {
+    /// Checks what a type alone cannot say.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key and what to do.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let beyond_loopback = |address: &SocketAddr| !address.ip().is_loopback();
+        if let Some(address) = self.mqtt.listen.filter(beyond_loopback) {
+            let remedy = "configure mqtt.tls (listen, certificate, key, client_ca) for other machines";
+            return Err(ConfigError::Exposed { key: "mqtt.listen", address, remedy });
+        }
+        if let Some(address) = self.http.listen.filter(beyond_loopback) {
+            let remedy = "put a TLS proxy with authentication on this machine in front of it";
+            return Err(ConfigError::Exposed { key: "http.listen", address, remedy });
+        }
+        let body = self.http.body_bytes_max as u64;
+        if !(1024..=1 << 30).contains(&body) {
+            let expected = "must be 1024 (1 KiB) to 1073741824 (1 GiB)";
+            return Err(ConfigError::Limit { key: "http.body_bytes_max", value: body, expected });
+        }
+        let waiting = self.mqtt.waiting_bytes_max as u64;
+        if waiting < u64::from(self.mqtt.limits.packet_bytes_max) {
+            let expected = "must be at least mqtt.limits.packet_bytes_max";
+            return Err(ConfigError::Limit { key: "mqtt.waiting_bytes_max", value: waiting, expected });
+        }
+        Ok(())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("./fieldline-data"),
+            gateway: GatewayId::new("server").expect("the text follows the rule for ids"),
+            mqtt: MqttSettings::default(),
+            http: HttpSettings::default(),
+            store: StoreSettings::default(),
+        }
+    }
+}
+
+impl Default for MqttSettings {
+    fn default() -> Self {
+        Self {
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 1884))),
+            tls: None,
+            limits: BrokerConfig::default(),
+            waiting_bytes_max: 64 << 20,
+        }
+    }
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], 8080))), body_bytes_max: 8 << 20 }
+    }
+}
+
+fn default_tls_listen() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 8883))
+}
+
+fn address_or_off<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    parse_listen(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+}
+
+/// Reads `address:port`, or `off`, as flags and keys have it.
+///
+/// # Errors
+/// A sentence that says what would have been right.
+pub fn parse_listen(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_not_an_address| {
+        format!("\"{text}\" is neither an address such as 127.0.0.1:1884 nor \"off\"")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::parse;
+
+    #[test]
+    fn an_empty_file_is_the_default_and_the_default_is_sound() {
+        let config: Config = parse("").unwrap();
+        assert_eq!(config.mqtt.listen, Some("127.0.0.1:1884".parse().unwrap()));
+        assert_eq!(config.http.listen, Some("127.0.0.1:8080".parse().unwrap()));
+        config.check().unwrap();
+    }
+
+    #[test]
+    fn a_full_file_reads_as_written() {
+        let config: Config = parse(
+            r#"
+            data = "/var/lib/fieldline"
+            gateway = "hall"
+            [mqtt]
+            listen = "off"
+            [mqtt.tls]
+            certificate = "server.pem"
+            key = "server.key"
+            client_ca = "ca.pem"
+            [mqtt.limits]
+            receive_maximum = 50
+            [http]
+            listen = "127.0.0.1:0"
+            [store]
+            retention_days = 400
+            "#,
+        )
+        .unwrap();
+        config.check().unwrap();
+        assert_eq!(config.mqtt.listen, None);
+        assert_eq!(config.mqtt.tls.unwrap().listen.port(), 8883);
+        assert_eq!(config.mqtt.limits.receive_maximum, 50);
+        assert_eq!(config.store.retention_days, Some(400));
+    }
+
+    #[test]
+    fn beyond_loopback_an_identity_is_needed() {
+        for text in ["[mqtt]\nlisten = \"0.0.0.0:1884\"", "[http]\nlisten = \"[::]:8080\""] {
+            let error = parse::<Config>(text).unwrap().check().unwrap_err().to_string();
+            assert!(error.contains("reachable from other machines"), "{error}");
+        }
+    }
+
+    #[test]
+    fn impossible_settings_are_refused_by_key() {
+        for (text, key) in [
+            ("[http]\nbody_bytes_max = 10", "http.body_bytes_max"),
+            ("[mqtt]\nwaiting_bytes_max = 10", "mqtt.waiting_bytes_max"),
+        ] {
+            let error = parse::<Config>(text).unwrap().check().unwrap_err().to_string();
+            assert!(error.starts_with(key), "{text}: {error}");
+        }
+        let error = parse::<Config>("[mqtt]\nlisten = \"here\"").unwrap_err();
+        assert!(error.starts_with("line 2: \"here\" is neither an address"), "{error}");
+    }
+}

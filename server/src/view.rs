@@ -1,0 +1,11 @@
+//! What the query commands print. Everything here is text in, text out.
+
+mod chart;
+mod ledger;
+mod series;
+mod table;
+
+pub use chart::chart;
+pub use ledger::ledger;
+pub use series::{csv, devices, latest, points, series_table};
+pub use table::Table;
