@@ -42,13 +42,22 @@
 
 mod application;
 mod broker;
+mod cell;
 mod client;
 mod config;
+mod connection;
+mod janitor;
 mod link;
+mod listener;
 mod message;
+mod packet;
 mod reason;
 mod receipt;
+mod retained;
+mod session;
 mod stats;
+mod stream;
+mod subscriptions;
 mod tls;
 
 pub use application::{Application, ClientInfo, ConnectRequest, Identity, Refusal};

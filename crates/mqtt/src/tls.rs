@@ -197,3 +197,25 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     }
     digest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FIPS 180-4, the example "abc".
+    #[test]
+    fn the_fingerprint_is_sha_256() {
+        let identity =
+            Identity { common_name: None, alternative_names: Vec::new(), fingerprint: sha256(b"abc") };
+        assert_eq!(
+            identity.certificate_id(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn what_is_no_certificate_still_has_a_fingerprint() {
+        let found = identity(&CertificateDer::from(b"abc".to_vec()));
+        assert_eq!((found.common_name, found.fingerprint), (None, sha256(b"abc")));
+    }
+}

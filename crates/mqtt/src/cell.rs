@@ -1,0 +1,311 @@
+//! A session and the connection that serves it now, behind one lock; taking up, taking over, ending.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use crate::broker::{Shared, Wanted};
+use crate::link::{Link, lock};
+use crate::packet::{RetainHandling, Will};
+use crate::session::{Delivery, Ending, Fired, Outgoing, Session};
+use crate::{DisconnectReason, Message, Receipt};
+
+/// One client's place in the broker. A clean start makes a new one.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    pub(crate) number: u64,
+    pub(crate) client_id: Arc<str>,
+    slot: Mutex<Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    session: Session,
+    link: Option<Arc<Link>>,
+    /// The number of the connection that serves the session, or did last.
+    connection: u64,
+    /// Another session has this client identifier now.
+    replaced: bool,
+}
+
+/// The cell as the key of its subscriptions: the same session, not an equal one.
+#[derive(Debug, Clone)]
+pub(crate) struct CellKey(pub(crate) Arc<Cell>);
+
+impl PartialEq for CellKey {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// What a connection asks for when it takes up a session.
+#[derive(Debug)]
+pub(crate) struct TakeUp {
+    pub(crate) clean_start: bool,
+    pub(crate) window: usize,
+    pub(crate) expiry_s: u32,
+    pub(crate) will: Option<Will>,
+}
+
+/// The broker holds as many sessions as it may.
+#[derive(Debug)]
+pub(crate) struct Crowded;
+
+impl Cell {
+    fn new(shared: &Shared, client_id: &Arc<str>) -> Arc<Self> {
+        let slot = Slot { session: Session::new(&shared.config), link: None, connection: 0, replaced: false };
+        Arc::new(Self { number: shared.number(), client_id: Arc::clone(client_id), slot: Mutex::new(slot) })
+    }
+
+    /// Queues a message and wakes the connection. Gives how many were dropped.
+    pub(crate) fn deliver(&self, delivery: Delivery) -> u64 {
+        let (dropped, link) = {
+            let mut slot = lock(&self.slot);
+            if slot.replaced {
+                return 1;
+            }
+            (slot.session.enqueue(delivery), slot.link.clone())
+        };
+        if let Some(link) = link {
+            link.notify_mail();
+        }
+        dropped
+    }
+
+    /// Asks the connection to end; false when there is none.
+    pub(crate) fn close(&self, reason: DisconnectReason) -> bool {
+        let link = lock(&self.slot).link.clone();
+        link.inspect(|link| link.close(reason)).is_some()
+    }
+
+    pub(crate) fn due(&self) -> Option<Instant> {
+        lock(&self.slot).session.due()
+    }
+
+    /// Hands `write` one PUBLISH after the other, until it says stop or none is left. False when
+    /// stopped. `write` takes a delivery it cannot send as dropped by giving [`Sent::TooLarge`].
+    pub(crate) fn drain(
+        &self,
+        connection: u64,
+        dropped: &mut u64,
+        mut write: impl FnMut(&Outgoing) -> Sent,
+    ) -> bool {
+        let mut slot = lock(&self.slot);
+        if slot.connection != connection {
+            return true;
+        }
+        let now = Instant::now();
+        while let Some(outgoing) = slot.session.next(now, dropped) {
+            match (write(&outgoing), outgoing.id) {
+                (Sent::More, _) => {}
+                (Sent::Enough, _) => return false,
+                (Sent::TooLarge, id) => {
+                    // [MQTT-3.1.2-25]: as if it had been sent.
+                    *dropped += 1;
+                    if let Some(id) = id {
+                        slot.session.acknowledge(id);
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    pub(crate) fn acknowledge(&self, connection: u64, id: u16) {
+        let mut slot = lock(&self.slot);
+        if slot.connection == connection {
+            slot.session.acknowledge(id);
+        }
+    }
+
+    /// Grants a subscription and queues the retained messages that belong to it. False when the
+    /// session has as many as it may.
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        shared: &Shared,
+        connection: u64,
+        filter: &str,
+        wanted: Wanted,
+    ) -> bool {
+        let new = {
+            let mut slot = lock(&self.slot);
+            if slot.connection != connection || slot.replaced {
+                return true;
+            }
+            let subscriptions = &mut slot.session.subscriptions;
+            let new = !subscriptions.contains_key(filter);
+            if new && subscriptions.len() >= shared.config.subscriptions_max {
+                return false;
+            }
+            subscriptions.insert(Arc::from(filter), wanted.options);
+            let key = CellKey(Arc::clone(self));
+            shared.write_subscriptions(|all| all.insert(filter, key, wanted));
+            new
+        };
+        let send = match wanted.options.retain_handling {
+            RetainHandling::Always => true,
+            RetainHandling::IfNew => new,
+            RetainHandling::Never => false,
+        };
+        if send {
+            self.send_retained(shared, filter, wanted);
+        }
+        true
+    }
+
+    fn send_retained(&self, shared: &Shared, filter: &str, wanted: Wanted) {
+        let found: Vec<(Message, Instant)> = lock(&shared.retained).matching(filter).cloned().collect();
+        for (message, since) in found {
+            let delivery = Delivery {
+                qos: message.qos.min(wanted.options.qos),
+                message,
+                retain: true,
+                subscription_ids: wanted.id.into_iter().collect(),
+                since,
+            };
+            shared.count_dropped(self.deliver(delivery));
+        }
+    }
+
+    /// Takes a subscription away; false when there was none.
+    pub(crate) fn unsubscribe(self: &Arc<Self>, shared: &Shared, connection: u64, filter: &str) -> bool {
+        let mut slot = lock(&self.slot);
+        if slot.connection != connection || slot.session.subscriptions.remove(filter).is_none() {
+            return false;
+        }
+        let key = CellKey(Arc::clone(self));
+        shared.write_subscriptions(|all| all.remove(filter, &key))
+    }
+
+    /// Takes every subscription of an ended session out of the trie.
+    fn forget(self: &Arc<Self>, shared: &Shared, slot: &mut Slot) {
+        slot.replaced = true;
+        shared.count_dropped(slot.session.clear());
+        let key = CellKey(Arc::clone(self));
+        let filters = std::mem::take(&mut slot.session.subscriptions);
+        shared.write_subscriptions(|all| {
+            for filter in filters.keys() {
+                all.remove(filter, &key);
+            }
+        });
+    }
+}
+
+/// What became of a PUBLISH that [`Cell::drain`] handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// Written; there is room for more.
+    More,
+    /// Written; no more for now.
+    Enough,
+    /// Larger than the client takes.
+    TooLarge,
+}
+
+impl Shared {
+    /// Gives a new connection its session: the client's old one, or a fresh one. An older
+    /// connection of the client is ended ([MQTT-3.1.4-3]). True when the session is an old one.
+    pub(crate) fn take_up(
+        self: &Arc<Self>,
+        link: &Arc<Link>,
+        take_up: TakeUp,
+    ) -> Result<(Arc<Cell>, bool), Crowded> {
+        let client = &link.client;
+        let now = Instant::now();
+        let (cell, present, fired) = {
+            let mut cells = lock(&self.cells);
+            let old = cells.get(&client.client_id).cloned();
+            let (kept, fired) = match &old {
+                Some(old) => self.leave(old, now, take_up.clean_start),
+                None => (false, Fired::default()),
+            };
+            let cell = match old.filter(|_| kept) {
+                Some(old) => old,
+                None if cells.len() >= self.config.sessions_max && !cells.contains_key(&client.client_id) => {
+                    return Err(Crowded);
+                }
+                None => Cell::new(self, &client.client_id),
+            };
+            {
+                let mut slot = lock(&cell.slot);
+                let will = take_up.will.map(|will| (client.clone(), will));
+                slot.session.connect(take_up.window, take_up.expiry_s, will);
+                slot.link = Some(Arc::clone(link));
+                slot.connection = client.connection;
+            }
+            cells.insert(Arc::clone(&client.client_id), Arc::clone(&cell));
+            (cell, kept, fired)
+        };
+        self.publish_will(fired);
+        Ok((cell, present))
+    }
+
+    /// Ends the older connection of a session, if it has one. True when the session lives on.
+    fn leave(&self, old: &Arc<Cell>, now: Instant, clean_start: bool) -> (bool, Fired) {
+        let mut slot = lock(&old.slot);
+        if let Some(link) = slot.link.take() {
+            link.close(DisconnectReason::TakenOver);
+            slot.session.disconnect(now, Ending { will_forgotten: false, session_expiry_s: None });
+        }
+        let fired = slot.session.fire(now, clean_start);
+        if fired.ended {
+            old.forget(self, &mut slot);
+        }
+        (!fired.ended, fired)
+    }
+
+    /// A connection has ended. Does nothing when another has taken its session over.
+    pub(crate) fn release(self: &Arc<Self>, cell: &Arc<Cell>, connection: u64, ending: Ending) {
+        let now = Instant::now();
+        let due = {
+            let mut slot = lock(&cell.slot);
+            if slot.connection != connection || slot.link.is_none() {
+                return;
+            }
+            slot.link = None;
+            slot.session.disconnect(now, ending);
+            slot.session.due()
+        };
+        match due {
+            Some(due) if due <= now => self.settle(cell, now),
+            Some(due) => self.note_due(due),
+            None => {}
+        }
+    }
+
+    /// Does what is due for a session without connection.
+    pub(crate) fn settle(self: &Arc<Self>, cell: &Arc<Cell>, now: Instant) {
+        let fired = {
+            let mut cells = lock(&self.cells);
+            let mut slot = lock(&cell.slot);
+            let fired = slot.session.fire(now, false);
+            if fired.ended && !slot.replaced {
+                cell.forget(self, &mut slot);
+                cells.remove(&cell.client_id);
+            }
+            fired
+        };
+        self.publish_will(fired);
+        if let Some(due) = cell.due().filter(|due| *due > now) {
+            self.note_due(due);
+        }
+    }
+
+    /// A will goes the way of any publish: through the application.
+    fn publish_will(self: &Arc<Self>, fired: Fired) {
+        if let Some((client, message)) = fired.will {
+            let link = Link::new(Arc::clone(self), client);
+            let receipt = Receipt::new(Arc::clone(&link), None, message.clone());
+            self.application.publish(&link.client, message, receipt);
+            self.application.publish_done(&link.client);
+        }
+    }
+
+    /// Tells the janitor of a moment, if it is earlier than all it knows.
+    fn note_due(&self, due: Instant) {
+        let mut next = lock(&self.next_due);
+        if next.is_none_or(|next| due < next) {
+            *next = Some(due);
+            self.due_changed.notify_one();
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Our client against our broker, over loopback.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod delivery;
+mod identity;
+mod independent;
+mod limits;
+mod receipts;
+mod sessions;
+mod support;
