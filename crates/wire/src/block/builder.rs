@@ -1,0 +1,186 @@
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use fieldline_model::{Class, DeviceId, IdError, Metric, Quality, ReadingRef, StreamId, ValueRef};
+
+use super::size::{ColumnSize, ENVELOPE_BYTES};
+use super::{Block, Column, Values};
+
+/// Gathers readings into a [`Block`].
+///
+/// Give it consecutive readings of one stream, and stop when [`BlockBuilder::estimated_bytes`]
+/// comes to the size that the block may have.
+#[derive(Debug)]
+pub struct BlockBuilder {
+    stream: StreamId,
+    class: Class,
+    first_seq: u64,
+    count: u64,
+    bytes: usize,
+    columns: Vec<Growing>,
+    /// The first column of each hash of (device, metric, kind).
+    heads: HashMap<u64, usize>,
+    hasher: RandomState,
+    /// The column of the previous reading.
+    last: Option<usize>,
+}
+
+/// A column that is being filled.
+#[derive(Debug)]
+struct Growing {
+    column: Column,
+    size: ColumnSize,
+    /// The next column with the same hash.
+    twin: Option<usize>,
+    /// The column of the reading that came after this column's latest one. Devices repeat
+    /// themselves, so it is likely to be right again, and spares the hash.
+    follower: usize,
+}
+
+impl BlockBuilder {
+    /// A builder for the readings of `stream` from `first_seq` on.
+    pub fn new(stream: StreamId, class: Class, first_seq: u64) -> Self {
+        Self {
+            stream,
+            class,
+            first_seq,
+            count: 0,
+            bytes: ENVELOPE_BYTES,
+            columns: Vec::new(),
+            heads: HashMap::new(),
+            hasher: RandomState::new(),
+            last: None,
+        }
+    }
+
+    /// Adds the reading with the next sequence number.
+    ///
+    /// A reading whose device or metric breaks the contract of [`ReadingRef`] takes its sequence
+    /// number along and nothing else, so that [`Block::decode`] refuses the block.
+    pub fn push(&mut self, reading: ReadingRef<'_>) {
+        self.count += 1;
+        let position = match self.find(&reading) {
+            Some(position) => position,
+            None => match self.add(&reading) {
+                Ok(position) => position,
+                Err(_) => return,
+            },
+        };
+        if let Some(before) = self.last.and_then(|last| self.columns.get_mut(last)) {
+            before.follower = position;
+        }
+        self.last = Some(position);
+        if let Some(growing) = self.columns.get_mut(position) {
+            growing.push(&reading, &mut self.bytes);
+        }
+    }
+
+    /// How many readings have been added.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// About how large the block would be by now; rather too much than too little, since it counts
+    /// what is there before compression.
+    pub fn estimated_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The block; `None` if there is no reading in it.
+    pub fn finish(self) -> Option<Block> {
+        let last_seq = self.first_seq.checked_add(self.count.checked_sub(1)?)?;
+        let columns = self.columns.into_iter().map(|growing| growing.column).collect();
+        Some(Block { stream: self.stream, class: self.class, first_seq: self.first_seq, last_seq, columns })
+    }
+
+    fn find(&self, reading: &ReadingRef<'_>) -> Option<usize> {
+        let fits =
+            |position: &usize| self.columns.get(*position).is_some_and(|growing| growing.fits(reading));
+        let likely = self.last.and_then(|last| self.columns.get(last)).map(|before| before.follower);
+        if let Some(position) = likely.filter(fits) {
+            return Some(position);
+        }
+        let mut candidate = self.heads.get(&self.hash(reading)).copied();
+        while let Some(position) = candidate {
+            if fits(&position) {
+                return Some(position);
+            }
+            candidate = self.columns.get(position).and_then(|growing| growing.twin);
+        }
+        None
+    }
+
+    fn add(&mut self, reading: &ReadingRef<'_>) -> Result<usize, IdError> {
+        let before = self.last.and_then(|last| self.columns.get(last)).map(|growing| &growing.column);
+        // The names are shared with the column before where they can be.
+        let device = match before.filter(|column| column.device.as_str() == reading.device) {
+            Some(column) => column.device.clone(),
+            None => DeviceId::new(reading.device)?,
+        };
+        let column = Column {
+            device,
+            metric: Metric::new(reading.metric)?,
+            times: Vec::new(),
+            values: Values::of_kind(reading.value),
+            qualities: Vec::new(),
+        };
+        let position = self.columns.len();
+        let twin = self.heads.insert(self.hash(reading), position);
+        let size = ColumnSize::new(&column, &mut self.bytes);
+        self.columns.push(Growing { column, size, twin, follower: position + 1 });
+        Ok(position)
+    }
+
+    fn hash(&self, reading: &ReadingRef<'_>) -> u64 {
+        self.hasher.hash_one((reading.device, reading.metric, std::mem::discriminant(&reading.value)))
+    }
+}
+
+impl Growing {
+    fn fits(&self, reading: &ReadingRef<'_>) -> bool {
+        self.column.metric.as_str() == reading.metric
+            && self.column.device.as_str() == reading.device
+            && self.column.values.takes(reading.value)
+    }
+
+    fn push(&mut self, reading: &ReadingRef<'_>, bytes: &mut usize) {
+        let column = &mut self.column;
+        if reading.quality != Quality::Good && column.qualities.is_empty() {
+            column.qualities.resize(column.times.len(), Quality::Good);
+        }
+        if reading.quality != Quality::Good || !column.qualities.is_empty() {
+            self.size.quality(reading.quality, column.qualities.last().copied(), bytes);
+            column.qualities.push(reading.quality);
+        }
+        self.size.reading(reading, &column.values, bytes);
+        column.times.push(reading.time.nanos());
+        match (&mut column.values, reading.value) {
+            (Values::Float(values), ValueRef::Float(value)) => values.push(value),
+            (Values::Integer(values), ValueRef::Integer(value)) => values.push(value),
+            (Values::Boolean(values), ValueRef::Boolean(value)) => values.push(value),
+            (Values::Text(values), ValueRef::Text(value)) => values.push(value.to_owned()),
+            _ => {}
+        }
+    }
+}
+
+impl Values {
+    fn of_kind(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Float(_) => Self::Float(Vec::new()),
+            ValueRef::Integer(_) => Self::Integer(Vec::new()),
+            ValueRef::Boolean(_) => Self::Boolean(Vec::new()),
+            ValueRef::Text(_) => Self::Text(Vec::new()),
+        }
+    }
+
+    fn takes(&self, value: ValueRef<'_>) -> bool {
+        matches!(
+            (self, value),
+            (Self::Float(_), ValueRef::Float(_))
+                | (Self::Integer(_), ValueRef::Integer(_))
+                | (Self::Boolean(_), ValueRef::Boolean(_))
+                | (Self::Text(_), ValueRef::Text(_))
+        )
+    }
+}

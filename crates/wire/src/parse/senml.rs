@@ -1,0 +1,9 @@
+use super::{Context, ParseError, Parsed};
+
+pub(super) fn parse(_: &[u8], _: &Context<'_>, _: &mut Parsed) -> Result<(), ParseError> {
+    Err(ParseError::Shape { what: String::new() })
+}
+
+pub(super) fn looks_like(_: &[u8]) -> bool {
+    false
+}
