@@ -1,0 +1,3 @@
+//! Measures the path of a reading.
+
+fn main() {}

@@ -1,0 +1,78 @@
+//! The programs under test, built once with the cargo that runs the tests.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+/// Where the programs lie.
+#[derive(Debug)]
+struct Programs {
+    agent: PathBuf,
+    server: PathBuf,
+}
+
+/// The `edge-agent` program.
+///
+/// # Errors
+/// It cannot be built.
+pub fn agent() -> Result<&'static Path> {
+    programs().map(|programs| programs.agent.as_path())
+}
+
+/// The `fieldline` program.
+///
+/// # Errors
+/// It cannot be built.
+pub fn server() -> Result<&'static Path> {
+    programs().map(|programs| programs.server.as_path())
+}
+
+fn programs() -> Result<&'static Programs> {
+    static PROGRAMS: OnceLock<Result<Programs, String>> = OnceLock::new();
+    let programs = PROGRAMS.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    programs.as_ref().map_err(|error| anyhow!("{error}"))
+}
+
+/// Builds in the profile of this very program, so that nothing is built twice.
+fn build() -> Result<Programs> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--bins", "--package", "edge-agent", "--package", "fieldline-server"]);
+    command.args(["--quiet", "--message-format", "json-render-diagnostics"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    command.arg("--target-dir").arg(target_folder()?);
+    command.current_dir(repository()).stderr(Stdio::inherit());
+    let output = command.output().context("cannot run cargo")?;
+    ensure!(output.status.success(), "the programs under test do not build");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    Ok(Programs { agent: executable(&messages, "edge-agent")?, server: executable(&messages, "fieldline")? })
+}
+
+/// Picks the path of a binary out of cargo's messages.
+fn executable(messages: &str, name: &str) -> Result<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .with_context(|| format!("cargo built no program called {name}"))
+}
+
+/// The repository's root.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies below the root")
+}
+
+/// The target folder that this program was built in.
+///
+/// # Errors
+/// The program has been moved out of it.
+pub fn target_folder() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot tell where this program lies")?;
+    let folder = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    Ok(folder.context("this program does not lie in a target folder")?.to_owned())
+}

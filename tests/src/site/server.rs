@@ -1,0 +1,140 @@
+//! `fieldline serve` in a folder of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::STOP;
+use crate::http::Http;
+use crate::process::Process;
+use crate::wait::{PATIENCE, until};
+use crate::{ports, process, programs};
+
+/// The server of a site, running or not.
+#[derive(Debug)]
+pub struct Server {
+    folder: PathBuf,
+    data: PathBuf,
+    mqtt: SocketAddr,
+    http: SocketAddr,
+    process: Option<Process>,
+}
+
+impl Server {
+    /// Chooses ports.
+    ///
+    /// # Errors
+    /// No folder, or no port.
+    pub fn prepare(folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let (mqtt, http) = (loopback(ports::reserve()?), loopback(ports::reserve()?));
+        Ok(Self { folder: folder.to_owned(), data: folder.join("data"), mqtt, http, process: None })
+    }
+
+    /// Another data folder from the next start on.
+    pub fn set_data(&mut self, folder: &Path) {
+        folder.clone_into(&mut self.data);
+    }
+
+    /// Starts, and waits until it answers.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn start(&mut self) -> Result<()> {
+        let mut process = self.launch()?;
+        let (http, mqtt) = (self.http(), self.mqtt);
+        until("an answer of the server", PATIENCE, || {
+            ensure!(process.is_running()?, "the server has ended:\n{}", process.log_tail());
+            drop(std::net::TcpStream::connect(mqtt)?);
+            Ok((http.get("/healthz")?.status == 200).then_some(()))
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Starts without waiting, for starts that are to fail.
+    ///
+    /// # Errors
+    /// The program cannot be run.
+    pub fn launch(&self) -> Result<Process> {
+        let mut command = Command::new(programs::server()?);
+        command.arg("serve").arg("--data").arg(&self.data);
+        command.args(["--mqtt", &self.mqtt.to_string(), "--http", &self.http.to_string()]);
+        Process::spawn("fieldline serve", command, &self.log())
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.take().context("the server does not run")?.kill()
+    }
+
+    /// Stops it in order, if it runs.
+    ///
+    /// # Errors
+    /// It does not stop, or not well.
+    pub fn stop(&mut self) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            let status = process.terminate(STOP)?;
+            ensure!(status.success(), "the server ended with {status}:\n{}", process.log_tail());
+        }
+        Ok(())
+    }
+
+    /// The running process.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn process(&self) -> Result<&Process> {
+        self.process.as_ref().context("the server does not run")
+    }
+
+    /// Runs another `fieldline` command against it, such as `query`, and gives what it printed.
+    ///
+    /// # Errors
+    /// The command fails.
+    pub fn command(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(programs::server()?)
+            .args(arguments)
+            .args(["--server", &format!("http://{}", self.http)])
+            .output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "fieldline {arguments:?} ended with {}: {errors}", output.status);
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Its broker.
+    pub fn mqtt_address(&self) -> SocketAddr {
+        self.mqtt
+    }
+
+    /// Its HTTP API.
+    pub fn http(&self) -> Http {
+        Http::new(self.http)
+    }
+
+    /// The listener behind [`Server::http`].
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Where its standard error goes.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("server.log")
+    }
+
+    /// The end of its standard error.
+    pub fn log_tail(&self) -> String {
+        process::tail(&self.log())
+    }
+}

@@ -1,0 +1,13 @@
+//! Scenarios across agent and server, with the real programs and faults between them.
+
+mod clients;
+mod disk_full;
+mod durability;
+mod kills;
+mod layout;
+mod offline_day;
+mod payloads;
+mod recordings;
+mod refusals;
+mod spine;
+mod up;
