@@ -1,1 +1,72 @@
-//! crates/store
+//! The time-series store: the port, its contract, and the on-site adapter on bundled SQLite and pco.
+//!
+//! - [`TimeSeriesStore`] takes blocks of readings and answers queries; [`Ledger`] knows of every stream
+//!   what is stored and what became of the rest. Both are ports: Timestream, InfluxDB and S3 are to be
+//!   siblings of what is here.
+//! - [`SqliteStore`] keeps both in one SQLite file: a block is stored when its log row is committed;
+//!   heads in memory and compressed chunks are derived from the log.
+//! - MemoryStore keeps the same in memory, plainly; it is the model that the contract suite compares with.
+//!
+//! It is not: a place that parses payloads, speaks HTTP or reads a clock. `now` comes in as an argument.
+//!
+//! Invariants:
+//! - When [`TimeSeriesStore::write`] returns, the block is on disk and queries see it.
+//! - Writing a block again, whole or cut otherwise, changes nothing.
+//! - Of two readings of one series and time the one that its gateway accepted last stands, whatever
+//!   the order of arrival; across streams the order numbers of the blocks decide.
+//! - A crash at any moment leaves all of a block or nothing of it, and never an older state.
+//! - A damaged row never hides another one.
+//!
+//! The file format is described in `docs/formats/store.md`.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use fieldline_model::{Class, DeviceId, GatewayId, Metric, Quality, StreamId, Timestamp};
+//! use fieldline_store::{ReceivedBlock, SeriesQuery, SqliteConfig, SqliteStore, TimeSeriesStore};
+//! use fieldline_wire::{Block, Column, Values};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let folder = tempfile::tempdir()?;
+//! let now = Timestamp::from_nanos(1_795_341_600_000_000_000);
+//! let store = SqliteStore::open(folder.path(), SqliteConfig::default(), now)?;
+//! let block = Block {
+//!     stream: StreamId { gateway: GatewayId::new("gw-1")?, epoch: 7 },
+//!     class: Class::Live,
+//!     first_seq: 1,
+//!     last_seq: 2,
+//!     columns: vec![Column {
+//!         device: DeviceId::new("press-4")?,
+//!         metric: Metric::new("temperature")?,
+//!         times: vec![now.nanos(), now.nanos() + 1],
+//!         values: Values::Float(vec![21.5, 21.6]),
+//!         qualities: vec![],
+//!     }],
+//! };
+//! let written = store.write(Arc::new(ReceivedBlock::new(block, now))).await?;
+//! assert_eq!(written.new, 2);
+//! let page = store.series(&SeriesQuery::one("press-4", "temperature")).await?;
+//! assert_eq!(page.series[0].points.len(), 2);
+//! store.close().await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod aggregate;
+mod error;
+mod glob;
+mod ledger;
+mod port;
+mod query;
+mod sqlite;
+
+pub use aggregate::Aggregate;
+pub use error::StoreError;
+pub use glob::Glob;
+pub use ledger::{Balance, GatewayLedger, Ledger, OwnStream, Refused, ReportedBooks, StreamLedger};
+pub use port::{ReceivedBlock, TimeSeriesStore, Written};
+pub use query::{
+    Buckets, Cursor, CursorError, DeviceInfo, DevicePage, DeviceQuery, Latest, Point, Series, SeriesPage,
+    SeriesQuery,
+};
+pub use sqlite::{Retained, SqliteConfig, SqliteStats, SqliteStore};
