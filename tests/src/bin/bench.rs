@@ -1,3 +1,0 @@
-//! Measures the path of a reading.
-
-fn main() {}
