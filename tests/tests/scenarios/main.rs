@@ -4,7 +4,9 @@ mod clients;
 mod disk_full;
 mod durability;
 mod kills;
+
 mod layout;
+mod network;
 mod offline_day;
 mod payloads;
 mod recordings;
