@@ -1,5 +1,6 @@
 //! What the broker asks the application, and what it tells it about a client.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,6 +25,9 @@ pub trait Application: Send + Sync + 'static {
     /// Takes a message. Called in order for each connection, for every QoS (the receipt of a
     /// QoS 0 message acknowledges nothing, but still routes), and for the will of a client that
     /// broke off. Nothing is delivered to a subscriber before [`Receipt::accept`].
+    ///
+    /// Of QoS 1, an application never holds more than the connection's Receive Maximum. QoS 0 has
+    /// no such brake: an application that queues such messages bounds its own queue.
     fn publish(&self, client: &ClientInfo, message: Message, receipt: Receipt);
 
     /// The connection has handed over everything that it had read from its socket: the end of a
@@ -38,7 +42,7 @@ pub trait Application: Send + Sync + 'static {
 }
 
 /// What is known of a client when it asks to connect.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct ConnectRequest<'a> {
     /// The client identifier; one that the broker chose when the client sent none.
     pub client_id: &'a str,
@@ -52,6 +56,19 @@ pub struct ConnectRequest<'a> {
     pub identity: Option<&'a Identity>,
     /// The protocol it speaks.
     pub version: Version,
+}
+
+/// Without the password: this may end in a log.
+impl fmt::Debug for ConnectRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectRequest")
+            .field("client_id", &self.client_id)
+            .field("username", &self.username)
+            .field("peer", &self.peer)
+            .field("identity", &self.identity)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A connected client.

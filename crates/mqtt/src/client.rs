@@ -67,6 +67,8 @@ pub struct Connection {
     ping_sent: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     topic: Arc<str>,
+    /// What ended the connection, told after the events that came before it.
+    failure: Option<ClientError>,
     over: bool,
 }
 
@@ -249,6 +251,9 @@ impl Connection {
             if let Some(event) = self.events.pop_front() {
                 return Poll::Ready(Ok(event));
             }
+            if let Some(failure) = self.failure.take() {
+                return Poll::Ready(Err(failure));
+            }
             // What the server said before it closed is read first: it may say why.
             if self.poll_read(context)?.is_ready() {
                 continue;
@@ -274,7 +279,8 @@ impl Connection {
                 return Poll::Ready(Err(ClientError::Closed));
             }
             self.last_heard = Instant::now();
-            Poll::Ready(self.take_input(scratch.get(..read).unwrap_or_default()))
+            self.take_input(scratch.get(..read).unwrap_or_default());
+            Poll::Ready(Ok(()))
         })
     }
 

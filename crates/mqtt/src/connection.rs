@@ -143,9 +143,22 @@ impl Driver {
         }
     }
 
+    /// The last words, then the client's own end: a socket that is closed with bytes unread sends a
+    /// reset, which can overtake what was just written.
     fn poll_end(&mut self, context: &mut Context<'_>, written: bool) -> Poll<io::Result<()>> {
-        if written {
-            return self.stream.poll_shutdown(context);
+        self.release();
+        if written && self.stream.poll_shutdown(context)?.is_ready() {
+            let drained = with_scratch(|scratch| {
+                while let Poll::Ready(read) = self.stream.poll_read(context, scratch) {
+                    if matches!(read, Ok(0) | Err(_)) {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Pending
+            });
+            if drained.is_ready() {
+                return Poll::Ready(Ok(()));
+            }
         }
         match &mut self.timer {
             Some(timer) => timer.as_mut().poll(context).map(Ok),
@@ -155,6 +168,9 @@ impl Driver {
 
     /// Writes what the application has answered since the last look, in one go.
     fn acknowledge(&mut self) {
+        if self.ending.is_some() {
+            return;
+        }
         let version = self.link.client.version;
         let mut wish = None;
         for (slot, outcome) in self.completions.drain(..) {

@@ -116,7 +116,6 @@ pub(crate) enum RetainHandling {
 }
 
 /// A CONNECT.
-#[derive(Debug)]
 pub(crate) struct Connect {
     pub(crate) version: Version,
     pub(crate) client_id: String,

@@ -6,8 +6,14 @@ use crate::packet::{Packet, frame};
 use crate::{DisconnectReason, PublishError, QoS};
 
 impl Connection {
-    /// Turns every whole packet into an event.
-    pub(super) fn take_input(&mut self, fresh: &[u8]) -> Result<(), ClientError> {
+    /// Turns every whole packet into an event, up to the first that ends the connection.
+    pub(super) fn take_input(&mut self, fresh: &[u8]) {
+        if let Err(error) = self.try_input(fresh) {
+            self.failure = Some(error);
+        }
+    }
+
+    fn try_input(&mut self, fresh: &[u8]) -> Result<(), ClientError> {
         if self.unread.is_empty() {
             let used = self.take_packets(fresh)?;
             self.unread.extend_from_slice(fresh.get(used..).unwrap_or_default());

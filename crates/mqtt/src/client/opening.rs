@@ -24,7 +24,7 @@ pub(super) async fn open(options: &ClientOptions) -> Result<Connection, ClientEr
         if connack.code != 0 {
             return Err(ClientError::ConnectRefused { code: connack.code });
         }
-        connection(options, stream, outbox, connack, unread)
+        Ok(connection(options, stream, outbox, connack, unread))
     };
     tokio::time::timeout(options.connect_timeout, opening).await.map_err(|_| ClientError::ConnectTimeout)?
 }
@@ -83,7 +83,7 @@ fn connection(
     outbox: Outbox,
     connack: Connack,
     unread: Vec<u8>,
-) -> Result<Connection, ClientError> {
+) -> Connection {
     let keep_alive_s = connack.keep_alive_s.unwrap_or(options.keep_alive_s);
     let keep_alive = (keep_alive_s > 0).then(|| Duration::from_secs(u64::from(keep_alive_s)));
     let now = Instant::now();
@@ -113,8 +113,9 @@ fn connection(
         ping_sent: None,
         timer: Box::pin(tokio::time::sleep(keep_alive.unwrap_or(options.ping_timeout))),
         topic: Arc::from(""),
+        failure: None,
         over: false,
     };
-    connection.take_input(&unread)?;
-    Ok(connection)
+    connection.take_input(&unread);
+    connection
 }

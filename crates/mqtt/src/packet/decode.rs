@@ -1,6 +1,6 @@
 //! Bytes to packets.
 
-use mqtt_protocol_core::mqtt::packet::{Property, RetainHandling as CoreRetain, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::packet::{Property, RetainHandling as CoreRetain, SubEntry, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::MqttError;
 
 use super::{
@@ -139,6 +139,11 @@ fn subscribe(body: &[u8], version: Version) -> Result<Subscribe, DisconnectReaso
             parsed.entries().clone()
         }
     };
+    // On 3.1.1 all but the QoS is reserved ([MQTT-3.8.3-4]).
+    let reserved = |entry: &SubEntry| *entry.sub_opts().to_buffer() > [2];
+    if version == Version::V3_1_1 && entries.iter().any(reserved) {
+        return Err(DisconnectReason::MalformedPacket);
+    }
     let filters = entries
         .iter()
         .map(|entry| {
@@ -146,8 +151,8 @@ fn subscribe(body: &[u8], version: Version) -> Result<Subscribe, DisconnectReaso
             let options = SubscribeOptions {
                 // QoS 2 is granted as 1.
                 qos: if options.qos() as u8 == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },
-                no_local: version == Version::V5 && options.nl(),
-                retain_as_published: version == Version::V5 && options.rap(),
+                no_local: options.nl(),
+                retain_as_published: options.rap(),
                 retain_handling: match options.rh() {
                     CoreRetain::SendRetained => RetainHandling::Always,
                     CoreRetain::SendRetainedIfNotExists => RetainHandling::IfNew,

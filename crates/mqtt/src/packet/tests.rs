@@ -29,7 +29,7 @@ fn a_length_is_refused_before_its_body_arrives() {
 
 #[test]
 fn what_no_client_may_send_ends_the_connection() {
-    let table: [(&[u8], DisconnectReason); 10] = [
+    let table: [(&[u8], DisconnectReason); 11] = [
         (&[0x34, 5, 0, 1, b'a', 0, 1], DisconnectReason::QosNotSupported),
         (&[0x36, 5, 0, 1, b'a', 0, 1], DisconnectReason::MalformedPacket),
         (&[0x38, 3, 0, 1, b'a'], DisconnectReason::MalformedPacket),
@@ -39,6 +39,7 @@ fn what_no_client_may_send_ends_the_connection() {
         (&[0x32, 5, 0, 1, b'a', 0, 0], DisconnectReason::MalformedPacket),
         (&[0x80, 6, 0, 1, 0, 1, b'a', 0], DisconnectReason::MalformedPacket),
         (&[0x82, 2, 0, 1], DisconnectReason::ProtocolError),
+        (&[0x82, 6, 0, 1, 0, 1, b'a', 4], DisconnectReason::MalformedPacket),
         (&[0x00, 0], DisconnectReason::MalformedPacket),
     ];
     for (bytes, expected) in table {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fieldline_mqtt::{Event, Message, MessageProperties, QoS, Version};
 
-use crate::support::{Client, Running, VERSIONS};
+use crate::support::{Client, Raw, Running, VERSIONS};
 
 #[tokio::test]
 async fn messages_reach_matching_subscribers_with_the_lower_qos() {
@@ -174,4 +174,39 @@ async fn a_message_too_large_for_a_subscriber_is_left_out() {
     running.broker.publish(&Message::new("t", "fits", QoS::AtLeastOnce));
     assert_eq!(small.payload().await, "fits");
     assert_eq!(running.broker.stats().messages_dropped, 1);
+}
+
+/// SUBSCRIBE of MQTT 5 with a subscription identifier and the options byte of section 3.8.3.1.
+fn subscribe_bytes(subscription: u8, filter: &str, options: u8) -> Vec<u8> {
+    let length = u8::try_from(filter.len()).unwrap();
+    let mut packet = vec![0x82, 2 + 3 + 2 + length + 1, 0, 9, 2, 0x0b, subscription, 0, length];
+    packet.extend_from_slice(filter.as_bytes());
+    packet.push(options);
+    packet
+}
+
+const NO_LOCAL: u8 = 0x04;
+const AS_PUBLISHED: u8 = 0x08;
+const ONLY_IF_NEW: u8 = 0x10;
+const NO_RETAINED: u8 = 0x20;
+
+#[tokio::test]
+async fn the_options_of_an_mqtt_5_subscription_are_honoured() {
+    let running = Running::routing().await;
+    running.broker.publish(&Message::new("old", "kept", QoS::AtMostOnce).retained());
+    let mut raw = Raw::connected(running.address, 5, "raw").await;
+    let mut subscribe = async |subscription, filter, options| {
+        raw.send(&subscribe_bytes(subscription, filter, options)).await;
+        assert_eq!(raw.packet().await, [0x90, 4, 0, 9, 0, options & 1]);
+    };
+    subscribe(1, "old", NO_RETAINED).await;
+    // No longer new, so nothing comes of it either.
+    subscribe(2, "old", ONLY_IF_NEW).await;
+    subscribe(3, "mine", NO_LOCAL).await;
+    subscribe(4, "live", AS_PUBLISHED).await;
+    raw.send(&[0x30, 7, 0, 4, b'm', b'i', b'n', b'e', 0]).await;
+    running.broker.publish(&Message::new("mine", "x", QoS::AtMostOnce));
+    assert_eq!(raw.packet().await, [&[0x30, 10, 0, 4][..], b"mine", &[2, 0x0b, 3], b"x"].concat());
+    running.broker.publish(&Message::new("live", "y", QoS::AtMostOnce).retained());
+    assert_eq!(raw.packet().await, [&[0x31, 10, 0, 4][..], b"live", &[2, 0x0b, 4], b"y"].concat());
 }
