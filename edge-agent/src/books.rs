@@ -17,7 +17,12 @@ pub(crate) fn read(board: &Board, journal: &Journal) -> Option<Books> {
         let sequenced: u64 = lanes.iter().map(|lane| lane.last_seq).sum();
         if sequenced == counts.sequenced.values().sum::<u64>() && board.state().counts == counts {
             let filtered = counts.filtered_count();
-            return Some(Books { accepted: counts.accepted, filtered, quarantined: counts.quarantined, lanes });
+            return Some(Books {
+                accepted: counts.accepted,
+                filtered,
+                quarantined: counts.quarantined,
+                lanes,
+            });
         }
         std::thread::yield_now();
     }

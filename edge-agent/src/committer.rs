@@ -73,7 +73,10 @@ impl Board {
     fn complain(&self, trouble: String) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.trouble.is_none() {
-            tracing::error!(error = trouble, "cannot commit; devices are not acknowledged until it works again");
+            tracing::error!(
+                error = trouble,
+                "cannot commit; devices are not acknowledged until it works again"
+            );
         }
         state.trouble = Some(trouble);
     }
@@ -114,9 +117,12 @@ impl Committer {
 
     /// Tries until it works; `false` when told to give up.
     fn commit(&mut self, batch: &Batch, records: &Records) -> bool {
-        let note =
-            Note { counts: batch.counts.clone(), settled: self.settled.clone(), windows: batch.windows.clone() };
-        let note = match serde_json::to_vec(&note) {
+        let note = Note {
+            counts: batch.counts.clone(),
+            settled: self.settled.clone(),
+            windows: batch.windows.clone(),
+        };
+        let note = match serde_json::to_string(&note) {
             Ok(note) => note,
             Err(error) => {
                 tracing::error!(%error, "cannot write the note");
@@ -137,7 +143,13 @@ impl Committer {
         }
     }
 
-    fn attempt(&mut self, batch: &Batch, records: &Records, note: &[u8], quarantined: &mut bool) -> Result<(), String> {
+    fn attempt(
+        &mut self,
+        batch: &Batch,
+        records: &Records,
+        note: &str,
+        quarantined: &mut bool,
+    ) -> Result<(), String> {
         if !*quarantined {
             self.quarantine
                 .keep(&batch.quarantine)
@@ -221,8 +233,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 /// Brings an earlier process's note into line with what the journal has.
 pub(crate) fn recovered_note(journal: &Journal) -> Note {
-    let mut note: Note =
-        journal.note().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let mut note: Note = journal.note().and_then(|note| serde_json::from_str(&note).ok()).unwrap_or_default();
     let mut recovered = BTreeMap::new();
     for lane in journal.lanes() {
         *recovered.entry(lane.class).or_insert(0) += lane.last_seq;

@@ -259,7 +259,8 @@ impl Config {
             return Err(ConfigError::Exposed { key: "http.listen", address, remedy });
         }
         let maps = self.map.iter().map(|map| ("map.topic", &map.topic));
-        let sources = self.broker.iter().flat_map(|broker| broker.topics.iter().map(|topic| ("broker.topics", topic)));
+        let sources =
+            self.broker.iter().flat_map(|broker| broker.topics.iter().map(|topic| ("broker.topics", topic)));
         if let Some((key, filter)) = maps.chain(sources).find(|(_, filter)| !valid_filter(filter)) {
             return Err(ConfigError::Topic { key, filter: filter.clone() });
         }
@@ -286,7 +287,13 @@ impl Config {
             ("sync.bytes_per_second", sync.bytes_per_second, 1024, u64::MAX, "must be at least 1 KiB"),
             ("journal.segment_bytes", self.journal.segment_bytes, 65_536, 1 << 30, "must be 64 KiB to 1 GiB"),
             ("journal.bytes_max", self.journal.bytes_max, 1 << 20, u64::MAX, "must be at least 1 MiB"),
-            ("limits.payload_bytes_max", self.limits.payload_bytes_max, 1024, 1 << 24, "must be 1 KiB to 16 MiB"),
+            (
+                "limits.payload_bytes_max",
+                self.limits.payload_bytes_max,
+                1024,
+                1 << 24,
+                "must be 1 KiB to 16 MiB",
+            ),
         ];
         for (key, value, least, most, expected) in sizes {
             if !(least..=most).contains(&value.as_u64()) {
@@ -333,7 +340,10 @@ impl Default for MqttSettings {
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], 8081))), commit_timeout: Duration::from_secs(30) }
+        Self {
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 8081))),
+            commit_timeout: Duration::from_secs(30),
+        }
     }
 }
 
@@ -387,7 +397,9 @@ fn address_or_off<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<So
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| {
-        serde::de::Error::custom(format!("\"{text}\" is neither an address such as 127.0.0.1:1883 nor \"off\""))
+        serde::de::Error::custom(format!(
+            "\"{text}\" is neither an address such as 127.0.0.1:1883 nor \"off\""
+        ))
     })
 }
 

@@ -195,7 +195,7 @@ impl Intake {
 }
 
 impl Inner {
-    fn admit(&mut self, mut row: ReadingRef<'_>, offer: &Offer<'_>) {
+    fn admit<'a>(&mut self, mut row: ReadingRef<'a>, offer: &Offer<'a>) {
         if let Some(mapping) = offer.mapping {
             if mapping.ignore.iter().any(|pattern| pattern.matches(row.metric)) {
                 return self.counts.left_out(LeftOut::Ignored);
@@ -251,3 +251,6 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,13 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// A message that cannot be read; bytes that are not UTF-8 are shown as U+FFFD.
-    pub(crate) fn of_message(payload: &[u8], reason: Reason, topic: &str, detail: String, at: Timestamp) -> Self {
+    pub(crate) fn of_message(
+        payload: &[u8],
+        reason: Reason,
+        topic: &str,
+        detail: String,
+        at: Timestamp,
+    ) -> Self {
         let head = payload.get(..PAYLOAD_BYTES_MAX).unwrap_or(payload);
         let value = Some(String::from_utf8_lossy(head).into_owned());
         Self { at, reason, topic: topic.to_owned(), device: None, metric: None, time: None, value, detail }
@@ -138,7 +144,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut quarantine = Quarantine::new(folder.path());
         let payload = vec![b'x'; 100_000];
-        let entry = Entry::of_message(&payload, Reason::Malformed, "telemetry/a", "no JSON".into(), Timestamp::EPOCH);
+        let entry =
+            Entry::of_message(&payload, Reason::Malformed, "telemetry/a", "no JSON".into(), Timestamp::EPOCH);
         let batch = vec![entry; 100];
         for _ in 0..60 {
             quarantine.keep(&batch).unwrap();

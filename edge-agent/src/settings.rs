@@ -39,7 +39,8 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| 1 + text.bytes().take(span.start).filter(|b| *b == b'\n').count());
         let message = error.message().trim();
-        let hint = nearest_known_key(message).map(|key| format!("; did you mean `{key}`?")).unwrap_or_default();
+        let hint =
+            nearest_known_key(message).map(|key| format!("; did you mean `{key}`?")).unwrap_or_default();
         match line {
             Some(line) => format!("line {line}: {message}{hint}"),
             None => format!("{message}{hint}"),

@@ -9,6 +9,7 @@ mod plan;
 mod state;
 mod uplink;
 
-pub use state::UplinkState;
+pub(crate) use backoff::Backoff;
 pub(crate) use state::UplinkBoard;
-pub(crate) use uplink::Uplink;
+pub use state::UplinkState;
+pub(crate) use uplink::{Uplink, random, stopped};

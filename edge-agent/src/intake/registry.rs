@@ -57,7 +57,8 @@ impl Registry {
         if !self.ensure(reading.device, reading.metric) {
             return Decision::Cardinality;
         }
-        let Some(series) = self.devices.get_mut(reading.device).and_then(|d| d.get_mut(reading.metric)) else {
+        let Some(series) = self.devices.get_mut(reading.device).and_then(|d| d.get_mut(reading.metric))
+        else {
             return Decision::Cardinality;
         };
         let rule = series.rule.and_then(|index| self.filter.at(usize::from(index)));
@@ -83,13 +84,19 @@ impl Registry {
 
     /// Closes windows whose end has passed for as long again, or at least five seconds; `keep` gets
     /// device, metric, class and the figures.
-    pub(crate) fn close_windows(&mut self, now: Timestamp, mut keep: impl FnMut(&str, &str, Class, Vec<Output>)) {
+    pub(crate) fn close_windows(
+        &mut self,
+        now: Timestamp,
+        mut keep: impl FnMut(&str, &str, Class, Vec<Output>),
+    ) {
         let Self { filter, devices, windowed, .. } = self;
         windowed.retain(|(device, metric)| {
             let Some(series) = devices.get_mut(device).and_then(|device| device.get_mut(metric)) else {
                 return false;
             };
-            let Some(rule) = series.rule.and_then(|index| filter.at(usize::from(index))) else { return false };
+            let Some(rule) = series.rule.and_then(|index| filter.at(usize::from(index))) else {
+                return false;
+            };
             let figures = series.filter.close_window_before(Some(rule), patience(rule, now));
             let open = figures.is_empty() && series.filter.open_window().is_some();
             if !figures.is_empty() {
@@ -118,7 +125,8 @@ impl Registry {
         if !self.ensure(&kept.device, &kept.metric) {
             return Some((Class::default(), kept.window.close(&kept.rule)));
         }
-        let series = self.devices.get_mut(kept.device.as_str()).and_then(|d| d.get_mut(kept.metric.as_str()))?;
+        let series =
+            self.devices.get_mut(kept.device.as_str()).and_then(|d| d.get_mut(kept.metric.as_str()))?;
         let rule = series.rule.and_then(|index| self.filter.at(usize::from(index)));
         let class = rule.and_then(|rule| rule.class).unwrap_or_default();
         if rule.and_then(|rule| rule.window.as_ref()) != Some(&kept.rule) {
@@ -156,6 +164,7 @@ impl Registry {
 
 /// A window is closed by the clock only when it has been over for a while: devices' clocks differ.
 fn patience(rule: &Rule, now: Timestamp) -> Timestamp {
-    let every = rule.window.as_ref().map_or(0, |window| i64::try_from(window.every.as_nanos()).unwrap_or(i64::MAX));
+    let every =
+        rule.window.as_ref().map_or(0, |window| i64::try_from(window.every.as_nanos()).unwrap_or(i64::MAX));
     now.saturating_add_nanos(-every.max(5_000_000_000))
 }

@@ -85,9 +85,12 @@ struct WriteQuery {
 }
 
 async fn write(State(inlet): State<Inlet>, Query(query): Query<WriteQuery>, body: Bytes) -> Response {
-    let precision = match query.precision.as_deref().map_or(Ok(Precision::default()), str::parse) {
-        Ok(precision) => precision,
-        Err(_) => return influx_error("precision is none of ns, us, ms, s"),
+    let precision = match query.precision.as_deref() {
+        None | Some("ns") => Precision::Nanoseconds,
+        Some("us" | "u") => Precision::Microseconds,
+        Some("ms") => Precision::Milliseconds,
+        Some("s") => Precision::Seconds,
+        Some(_) => return influx_error("precision is none of ns, us, ms, s"),
     };
     let mut parsed = Parsed::default();
     let context = LineContext { now: clock::now(), precision, device: None };
@@ -122,8 +125,12 @@ async fn commit(inlet: &Inlet, parsed: &Parsed, topic: &str) -> Result<(), Respo
 
 /// The first few rejects, in words.
 fn rejected(parsed: &Parsed) -> String {
-    let shown: Vec<String> =
-        parsed.rejects.iter().take(10).map(|reject| format!("{}: {}", reject.reason, reject.detail)).collect();
+    let shown: Vec<String> = parsed
+        .rejects
+        .iter()
+        .take(10)
+        .map(|reject| format!("{}: {}", reject.reason, reject.detail))
+        .collect();
     let more = parsed.rejects.len().saturating_sub(shown.len());
     let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
     shown.join("; ") + &rest

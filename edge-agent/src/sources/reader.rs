@@ -63,8 +63,13 @@ impl Reader {
         let mut parsed = self.buffer();
         match read_payload(&found, payload, now, &mut parsed) {
             Ok(()) => {
-                let offer =
-                    Offer { rows: &parsed.rows, rejects: &parsed.rejects, topic, mapping: found.mapping, now };
+                let offer = Offer {
+                    rows: &parsed.rows,
+                    rejects: &parsed.rejects,
+                    topic,
+                    mapping: found.mapping,
+                    now,
+                };
                 self.intake.offer(&offer, completion(true));
             }
             Err(error) => {

@@ -100,7 +100,11 @@ impl<'a> Link<'a> {
         let granted = granted.await.context("the server does not answer the subscription")??;
         match granted.first() {
             Some(Ok(_)) => Ok(()),
-            _ => anyhow::bail!("the server does not let {} subscribe to {}", self.uplink.gateway, self.ack_topic),
+            _ => anyhow::bail!(
+                "the server does not let {} subscribe to {}",
+                self.uplink.gateway,
+                self.ack_topic
+            ),
         }
     }
 
@@ -123,7 +127,9 @@ impl<'a> Link<'a> {
                 self.backlog_due = Some(Instant::now() + wait);
                 break;
             }
-            if self.live_due.is_some_and(|due| due <= Instant::now()) || !self.send_next(Kind::Backlog).await? {
+            if self.live_due.is_some_and(|due| due <= Instant::now())
+                || !self.send_next(Kind::Backlog).await?
+            {
                 break;
             }
         }
@@ -214,7 +220,9 @@ impl<'a> Link<'a> {
         .await;
         match released {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(error = crate::committer::chain(&error), "cannot release journal records"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = crate::committer::chain(&error), "cannot release journal records")
+            }
             Err(error) => tracing::error!(%error, "releasing journal records was cut short"),
         }
     }

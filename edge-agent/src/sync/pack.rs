@@ -2,6 +2,7 @@
 
 use fieldline_journal::{Journal, Record};
 use fieldline_model::{GatewayId, SeqRange, StreamId};
+use fieldline_wire::record::RecordError;
 use fieldline_wire::{BlockBuilder, record};
 
 use super::plan::Pick;
@@ -53,7 +54,9 @@ impl Packer {
             let Some(records) = records.get(..usable) else { break };
             let (taken, packed) = self.encode(records, pick);
             match packed {
-                Some(packed) if packed.bytes.len() <= BLOCK_BYTES_MAX || taken == 1 => return Ok(Some(packed)),
+                Some(packed) if packed.bytes.len() <= BLOCK_BYTES_MAX || taken == 1 => {
+                    return Ok(Some(packed));
+                }
                 Some(_) => usable = taken / 2,
                 None => break,
             }
@@ -69,17 +72,14 @@ impl Packer {
         let (mut taken, mut last_seq, mut oldest_ms) = (0, first.first_seq, first.appended_ms);
         for record in records {
             let full = builder.estimated_bytes() as f64 * self.ratio > BLOCK_BYTES_MAX as f64 * 0.9
-                || builder.count() as u64 + u64::from(record.count) > READINGS_MAX;
+                || builder.count() + u64::from(record.count) > READINGS_MAX;
             if full && taken > 0 {
                 break;
             }
-            let Ok(readings) = record::decode(&record.payload) else {
-                // The frame's checksum was good, so this is a record of another version: stop here.
-                tracing::error!(epoch = pick.epoch, seq = record.first_seq, "cannot decode a journal record");
+            if let Err(error) = fill(&mut builder, record) {
+                // The frame's checksum was good, so another version wrote this: stop before it.
+                tracing::error!(%error, epoch = pick.epoch, seq = record.first_seq, "cannot read a journal record");
                 break;
-            };
-            for reading in readings {
-                builder.push(reading);
             }
             taken += 1;
             last_seq = record.first_seq + u64::from(record.count) - 1;
@@ -93,6 +93,17 @@ impl Packer {
         self.ratio = if ratio > self.ratio { ratio } else { self.ratio * 0.8 + ratio * 0.2 };
         (taken, Some(Packed { range: SeqRange::new(first.first_seq, last_seq), bytes, oldest_ms }))
     }
+}
+
+/// Adds a record's readings; all of them or, on an error, none.
+fn fill(builder: &mut BlockBuilder, record: &Record) -> Result<(), RecordError> {
+    for reading in record::decode(&record.payload)? {
+        reading?;
+    }
+    for reading in record::decode(&record.payload)? {
+        builder.push(reading?);
+    }
+    Ok(())
 }
 
 /// How many records from the first on follow each other without a hole, up to `last`.

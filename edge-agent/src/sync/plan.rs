@@ -79,7 +79,8 @@ impl Plan {
         order.into_iter().find_map(|waiting| {
             let lane = self.lane(waiting.epoch);
             // History is never live: it must not delay anything.
-            let live_from = if waiting.class == Class::History { waiting.last_seq + 1 } else { lane.live_from };
+            let live_from =
+                if waiting.class == Class::History { waiting.last_seq + 1 } else { lane.live_from };
             let window = match kind {
                 Kind::Live if live_from <= waiting.last_seq => SeqRange::new(live_from, waiting.last_seq),
                 Kind::Backlog if live_from > 1 => SeqRange::new(1, live_from - 1),

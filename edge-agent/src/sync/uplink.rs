@@ -64,12 +64,9 @@ impl Uplink {
         let mut backoff = Backoff::new(self.settings.backoff_min, self.settings.backoff_max);
         loop {
             let started = Instant::now();
-            tokio::select! {
-                () = stopped(&mut stop) => return,
-                error = self.one_link(stop.clone()) => match error {
-                    None => return,
-                    Some(error) => self.note_down(&error),
-                },
+            match self.one_link(stop.clone()).await {
+                None => return,
+                Some(error) => self.note_down(&error),
             }
             if started.elapsed() >= GOOD_LINK {
                 backoff.reset();
@@ -87,12 +84,16 @@ impl Uplink {
     }
 
     /// One connection from its beginning to its end; `None` when it ended because of a stop.
-    async fn one_link(&self, stop: watch::Receiver<bool>) -> Option<String> {
+    async fn one_link(&self, mut stop: watch::Receiver<bool>) -> Option<String> {
         self.board.update(|state| {
             state.attempts += 1;
             state.next_attempt = None;
         });
-        let connection = match Connection::open(&self.options).await {
+        let opened = tokio::select! {
+            () = stopped(&mut stop) => return None,
+            opened = Connection::open(&self.options) => opened,
+        };
+        let connection = match opened {
             Ok(connection) => connection,
             Err(error) => return Some(chain(&error)),
         };
@@ -127,6 +128,6 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Uniform in 0..1; falls back to the middle where the system has no randomness.
-fn random() -> f64 {
+pub(crate) fn random() -> f64 {
     getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX))
 }

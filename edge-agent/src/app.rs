@@ -1,0 +1,259 @@
+//! The agent put together: sources, intake, committer, journal and uplink, started and stopped in order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use fieldline_journal::{DiskFs, Journal};
+use fieldline_mqtt::{Broker, BrokerConfig, TlsServer};
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::clock;
+use crate::committer::{Board, Committer, recovered_note};
+use crate::config::{Config, ListenerTls};
+use crate::control::{self, Observed, Status};
+use crate::intake::Intake;
+use crate::quarantine::Quarantine;
+use crate::sources::broker::BrokerSource;
+use crate::sources::http::{self, Inlet};
+use crate::sources::listener::Listener;
+use crate::sources::reader::Reader;
+use crate::sync::{Uplink, UplinkBoard, stopped};
+
+/// How often windows are closed by the clock, cursors are saved and old readings expire.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// A running agent. Dropping it without [`Agent::stop`] loses nothing, as a power cut would not.
+#[derive(Debug)]
+pub struct Agent {
+    mqtt_address: Option<SocketAddr>,
+    http_address: Option<SocketAddr>,
+    observed: Observed,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    committer: oneshot::Receiver<()>,
+}
+
+impl Agent {
+    /// Opens the journal, binds the listeners and starts.
+    ///
+    /// # Errors
+    /// The configuration is impossible, the data folder cannot be used (not writable, in use, of a
+    /// newer version), or an address is taken; each names the key or the file.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let filter = config.check()?;
+        let journal = open_journal(&config).await?;
+        let note = recovered_note(&journal);
+        let board = Board::new(note.counts.clone());
+        let settled = note.settled.clone();
+        let intake = Arc::new(Intake::new(filter, &config.limits, note));
+        let reader = Arc::new(Reader::new(Arc::clone(&intake), config.map.clone().into()));
+        let mqtt = bind("mqtt.listen", config.mqtt.listen).await?;
+        let http = bind("http.listen", config.http.listen).await?;
+
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = Vec::new();
+        let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|l| l.local_addr().ok());
+        let (mqtt_address, http_address) = (address(&mqtt), address(&http));
+        let broker = match mqtt {
+            Some(listener) => Some(listen(&config, listener, &reader, &stopping, &mut tasks)?),
+            None => None,
+        };
+        for settings in &config.broker {
+            let source =
+                BrokerSource::new(settings.clone(), config.gateway.id.as_str(), Arc::clone(&reader))?;
+            tasks.push(tokio::spawn(source.run(stopping.clone())));
+        }
+        let observed = Observed {
+            gateway: config.gateway.id.clone(),
+            intake: Arc::clone(&intake),
+            committed: Arc::clone(&board),
+            journal: journal.clone(),
+            journal_bytes_max: config.journal.bytes_max.as_u64(),
+            broker,
+            uplink: start_uplink(&config, &journal, &board, &stopping, &mut tasks)?,
+        };
+        if let Some(listener) = http {
+            tasks.push(serve_http(&config, listener, &observed, stopping.clone()));
+        }
+        tasks.push(tokio::spawn(keep_house(Arc::clone(&intake), journal.clone(), stopping)));
+        let committer =
+            Committer { intake, journal, quarantine: Quarantine::new(&config.data), board, settled };
+        let (ended, committer_ended) = oneshot::channel();
+        std::thread::Builder::new().name("committer".to_owned()).spawn(move || {
+            committer.run();
+            if ended.send(()).is_err() {
+                tracing::debug!("nobody waited for the last commit");
+            }
+        })?;
+        Ok(Self { mqtt_address, http_address, observed, stop, tasks, committer: committer_ended })
+    }
+
+    /// Where devices reach the agent by MQTT.
+    pub fn mqtt_address(&self) -> Option<SocketAddr> {
+        self.mqtt_address
+    }
+
+    /// Where devices reach the agent by HTTP, and where its status is.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
+    }
+
+    /// What the agent is doing.
+    pub fn status(&self) -> Status {
+        self.observed.status()
+    }
+
+    /// Stops: no new readings, the last commit and its acknowledgements, then the uplink.
+    pub async fn stop(self) {
+        self.observed.intake.stop();
+        let committed = tokio::time::timeout(Duration::from_secs(10), self.committer).await;
+        if committed.is_err() {
+            tracing::warn!("the last readings could not be committed; their devices will send them again");
+        }
+        self.observed.committed.give_up();
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            if tokio::time::timeout(Duration::from_secs(5), task).await.is_err() {
+                tracing::warn!("a part of the agent did not stop in time");
+            }
+        }
+        if let Err(error) = self.observed.journal.save_cursors() {
+            tracing::warn!(%error, "cannot save what the store has acknowledged; it will be sent again");
+        }
+    }
+}
+
+async fn open_journal(config: &Config) -> anyhow::Result<Journal> {
+    let settings = &config.journal;
+    let journal_config = fieldline_journal::Config {
+        segment_bytes: settings.segment_bytes.as_u64(),
+        bytes_max: settings.bytes_max.as_u64(),
+        age_max: settings.age_max,
+        policy: settings.policy,
+        ..fieldline_journal::Config::default()
+    };
+    std::fs::create_dir_all(&config.data)
+        .with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
+    let folder = config.data.join("journal");
+    let now_ms = clock::now().millis();
+    let opened =
+        tokio::task::spawn_blocking(move || Journal::open(Arc::new(DiskFs), &folder, journal_config, now_ms));
+    let (journal, recovery) = opened.await?.context("cannot open the journal")?;
+    tracing::info!(?recovery, "journal open");
+    Ok(journal)
+}
+
+async fn bind(key: &str, address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen on {key} = \"{address}\"; is another program using it? port 0 takes a free one"
+        )
+    })?;
+    Ok(Some(listener))
+}
+
+fn listen(
+    config: &Config,
+    listener: TcpListener,
+    reader: &Arc<Reader>,
+    stopping: &watch::Receiver<bool>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> anyhow::Result<Broker> {
+    let broker_config = BrokerConfig {
+        receive_maximum: config.mqtt.receive_maximum,
+        connections_max: config.mqtt.connections_max,
+        // Topic and header come on top of the payload.
+        packet_bytes_max: u32::try_from(config.limits.payload_bytes_max.as_u64()).unwrap_or(u32::MAX) + 1024,
+        ..BrokerConfig::default()
+    };
+    let tls = config.mqtt.tls.as_ref().map(listener_tls).transpose()?;
+    let broker = Broker::new(broker_config, Arc::new(Listener::new(Arc::clone(reader))));
+    let (serving, mut stopping) = (broker.clone(), stopping.clone());
+    tasks.push(tokio::spawn(async move {
+        if let Err(error) = serving.serve(listener, tls, async move { stopped(&mut stopping).await }).await {
+            tracing::error!(%error, "the MQTT listener has failed");
+        }
+    }));
+    Ok(broker)
+}
+
+fn listener_tls(files: &ListenerTls) -> anyhow::Result<TlsServer> {
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let (chain, key, ca) = (read(&files.certificate)?, read(&files.key)?, read(&files.client_ca)?);
+    TlsServer::new(&chain, &key, Some(&ca)).context("mqtt.tls cannot be used")
+}
+
+fn start_uplink(
+    config: &Config,
+    journal: &Journal,
+    board: &Arc<Board>,
+    stopping: &watch::Receiver<bool>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> anyhow::Result<UplinkBoard> {
+    let state = UplinkBoard::default();
+    let Some(server) = &config.sync.server else {
+        tracing::warn!("no server is configured (sync.server); readings are buffered only");
+        return Ok(state);
+    };
+    state.update(|state| state.server = Some(server.to_string()));
+    let uplink = Uplink {
+        gateway: config.gateway.id.clone(),
+        settings: config.sync.clone(),
+        options: Uplink::options(&config.gateway.id, server, &config.sync)?,
+        journal: journal.clone(),
+        committed: Arc::clone(board),
+        board: state.clone(),
+    };
+    tasks.push(tokio::spawn(uplink.run(stopping.clone())));
+    Ok(state)
+}
+
+fn serve_http(
+    config: &Config,
+    listener: TcpListener,
+    observed: &Observed,
+    mut stopping: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let inlet = Inlet { intake: Arc::clone(&observed.intake), commit_timeout: config.http.commit_timeout };
+    let payload_bytes_max = usize::try_from(config.limits.payload_bytes_max.as_u64()).unwrap_or(usize::MAX);
+    let router = http::routes(inlet, payload_bytes_max).merge(control::routes(observed.clone()));
+    tokio::spawn(async move {
+        let served =
+            axum::serve(listener, router).with_graceful_shutdown(async move { stopped(&mut stopping).await });
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the HTTP listener has failed");
+        }
+    })
+}
+
+/// What has to be done now and then.
+async fn keep_house(intake: Arc<Intake>, journal: Journal, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(HOUSEKEEPING);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stopped(&mut stopping) => return,
+            _ = ticks.tick() => {}
+        }
+        intake.tick(clock::now());
+        let journal = journal.clone();
+        let kept = tokio::task::spawn_blocking(move || {
+            journal.expire(clock::now().millis())?;
+            journal.save_cursors()
+        })
+        .await;
+        match kept {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = crate::committer::chain(&error), "journal housekeeping failed")
+            }
+            Err(error) => tracing::error!(%error, "journal housekeeping was cut short"),
+        }
+    }
+}
