@@ -26,7 +26,9 @@ use crate::varint::{put, take, unzigzag, zigzag};
 pub const VERSION: u8 = 1;
 
 /// How many series of one record can be named by number; later ones are spelled out each time.
-const TABLE_MAX: usize = 32;
+const TABLE_MAX: usize = 1024;
+/// Up to so many series, looking at each is quicker than hashing.
+const LINEAR_MAX: usize = 8;
 
 const KIND_MASK: u8 = 0b0000_0011;
 const KIND_BOOLEAN: u8 = 0;
@@ -187,20 +189,25 @@ impl<'a> Readings<'a> {
 struct Table<'a> {
     entries: Vec<(&'a str, &'a str)>,
     previous: (&'a str, &'a str),
-    /// Where the entry that followed the previous reading's would be.
+    /// The writer's guess: the entry after the previous reading's, since devices send the same
+    /// metrics in the same order again and again.
     next: usize,
+    /// The writer's index: by hash, the latest entry with that hash. An entry that it forgets is
+    /// spelled out again.
+    slots: Vec<u16>,
 }
 
 impl<'a> Table<'a> {
-    /// The position of a known series. The entry after the previous reading's is tried first, since
-    /// devices send the same metrics in the same order again and again.
     fn find(&mut self, device: &'a str, metric: &'a str) -> Option<usize> {
         let series = (device, metric);
+        let is_it = |position: &usize| self.entries.get(*position) == Some(&series);
         let guess = if self.next < self.entries.len() { self.next } else { 0 };
-        let position = if self.entries.get(guess) == Some(&series) {
+        let position = if is_it(&guess) {
             guess
+        } else if self.entries.len() <= LINEAR_MAX {
+            (0..self.entries.len()).find(is_it)?
         } else {
-            self.entries.iter().position(|entry| *entry == series)?
+            self.slots.get(slot(series)).map(|position| usize::from(*position)).filter(is_it)?
         };
         self.previous = series;
         self.next = position + 1;
@@ -220,6 +227,36 @@ impl<'a> Table<'a> {
             self.next = self.entries.len();
         }
     }
+
+    /// Keeps the writer's index up with the entries.
+    fn index(&mut self) {
+        if self.entries.len() <= LINEAR_MAX {
+            return;
+        }
+        let already = if self.slots.is_empty() { 0 } else { self.entries.len() - 1 };
+        self.slots.resize(TABLE_MAX, 0);
+        for (position, series) in self.entries.iter().enumerate().skip(already) {
+            if let (Some(place), Ok(position)) = (self.slots.get_mut(slot(*series)), u16::try_from(position))
+            {
+                *place = position;
+            }
+        }
+    }
+}
+
+/// A place in the writer's index. A collision costs some bytes, nothing else.
+fn slot((device, metric): (&str, &str)) -> usize {
+    let mut hash = 0_u64;
+    for piece in [device.as_bytes(), metric.as_bytes()] {
+        for chunk in piece.chunks(8) {
+            let mut word = [0; 8];
+            for (to, from) in word.iter_mut().zip(chunk) {
+                *to = *from;
+            }
+            hash = (hash.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+    (hash >> 54) as usize
 }
 
 fn encode_series<'a>(table: &mut Table<'a>, device: &'a str, metric: &'a str, out: &mut Vec<u8>) {
@@ -230,7 +267,12 @@ fn encode_series<'a>(table: &mut Table<'a>, device: &'a str, metric: &'a str, ou
     put(out, 0);
     put_text(out, if device == table.previous.0 { "" } else { device });
     put_text(out, metric);
-    table.add(device, metric);
+    if table.entries.len() < TABLE_MAX {
+        table.add(device, metric);
+        table.index();
+    } else {
+        table.previous = (device, metric);
+    }
 }
 
 fn value_flags(value: ValueRef<'_>) -> u8 {

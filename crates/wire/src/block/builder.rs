@@ -1,9 +1,9 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use fieldline_model::{Class, DeviceId, IdError, Metric, Quality, ReadingRef, StreamId, ValueRef};
 
-use super::size::{ColumnSize, ENVELOPE_BYTES};
+use super::size::{COLUMN_BYTES, ColumnSize, ENVELOPE_BYTES, NAME_BYTES};
 use super::{Block, Column, Values};
 
 /// Gathers readings into a [`Block`].
@@ -17,7 +17,10 @@ pub struct BlockBuilder {
     first_seq: u64,
     count: u64,
     bytes: usize,
+    base_time: i64,
     columns: Vec<Growing>,
+    devices: HashSet<DeviceId>,
+    metrics: HashSet<Metric>,
     /// The first column of each hash of (device, metric, kind).
     heads: HashMap<u64, usize>,
     hasher: RandomState,
@@ -46,7 +49,10 @@ impl BlockBuilder {
             first_seq,
             count: 0,
             bytes: ENVELOPE_BYTES,
+            base_time: 0,
             columns: Vec::new(),
+            devices: HashSet::new(),
+            metrics: HashSet::new(),
             heads: HashMap::new(),
             hasher: RandomState::new(),
             last: None,
@@ -111,24 +117,39 @@ impl BlockBuilder {
     }
 
     fn add(&mut self, reading: &ReadingRef<'_>) -> Result<usize, IdError> {
-        let before = self.last.and_then(|last| self.columns.get(last)).map(|growing| &growing.column);
-        // The names are shared with the column before where they can be.
-        let device = match before.filter(|column| column.device.as_str() == reading.device) {
-            Some(column) => column.device.clone(),
-            None => DeviceId::new(reading.device)?,
-        };
-        let column = Column {
-            device,
-            metric: Metric::new(reading.metric)?,
-            times: Vec::new(),
-            values: Values::of_kind(reading.value),
-            qualities: Vec::new(),
-        };
+        let device = self.device(reading.device)?;
+        let metric = self.metric(reading.metric)?;
+        let values = Values::of_kind(reading.value);
+        let column = Column { device, metric, times: Vec::new(), values, qualities: Vec::new() };
         let position = self.columns.len();
+        if position == 0 {
+            self.base_time = reading.time.nanos();
+        }
+        self.bytes += COLUMN_BYTES;
         let twin = self.heads.insert(self.hash(reading), position);
-        let size = ColumnSize::new(&column, &mut self.bytes);
+        let size = ColumnSize::new(self.base_time);
         self.columns.push(Growing { column, size, twin, follower: position + 1 });
         Ok(position)
+    }
+
+    fn device(&mut self, name: &str) -> Result<DeviceId, IdError> {
+        if let Some(known) = self.devices.get(name) {
+            return Ok(known.clone());
+        }
+        let device = DeviceId::new(name)?;
+        self.bytes += name.len() + NAME_BYTES;
+        self.devices.insert(device.clone());
+        Ok(device)
+    }
+
+    fn metric(&mut self, name: &str) -> Result<Metric, IdError> {
+        if let Some(known) = self.metrics.get(name) {
+            return Ok(known.clone());
+        }
+        let metric = Metric::new(name)?;
+        self.bytes += name.len() + NAME_BYTES;
+        self.metrics.insert(metric.clone());
+        Ok(metric)
     }
 
     fn hash(&self, reading: &ReadingRef<'_>) -> u64 {

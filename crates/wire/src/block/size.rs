@@ -2,16 +2,16 @@
 
 use fieldline_model::{Quality, ReadingRef, ValueRef};
 
+use super::Values;
 use super::numbers::{Scale, is_exception};
-use super::{Column, Values};
 use crate::varint::{size, zigzag};
 
 /// Envelope and empty fields, generously.
 pub(super) const ENVELOPE_BYTES: usize = 256;
-/// What a column costs besides its names and readings: its fields, first time and first value.
-const COLUMN_BYTES: usize = 16;
-/// What a name costs besides its text.
-const NAME_BYTES: usize = 3;
+/// What a column costs besides its names and readings: its fields.
+pub(super) const COLUMN_BYTES: usize = 10;
+/// What a name or a text costs besides its bytes.
+pub(super) const NAME_BYTES: usize = 3;
 /// Differences of zero come in runs that compress well: so many of them count a byte.
 const ZEROS_PER_BYTE: u32 = 8;
 /// A text that repeats is not written again, but the reader holds it again, and its limit on that
@@ -37,12 +37,11 @@ pub(super) struct ColumnSize {
 }
 
 impl ColumnSize {
-    /// Adds to `bytes` what a column costs before its first reading.
-    pub(super) fn new(column: &Column, bytes: &mut usize) -> Self {
-        *bytes += column.device.as_str().len() + column.metric.as_str().len() + 2 * NAME_BYTES + COLUMN_BYTES;
+    /// A column without readings in a block whose times count from `base_time`.
+    pub(super) fn new(base_time: i64) -> Self {
         Self {
-            first_time: 0,
-            time: 0,
+            first_time: base_time,
+            time: base_time,
             pace: 0,
             unit: 1_000_000_000,
             integer: 0,
@@ -80,8 +79,9 @@ impl ColumnSize {
 
     fn time(&mut self, time: i64) -> usize {
         if self.count == 0 {
+            let cost = size(zigzag(time.wrapping_sub(self.time)));
             (self.first_time, self.time) = (time, time);
-            return 0;
+            return cost;
         }
         let pace = time.wrapping_sub(self.time);
         let change = pace.wrapping_sub(self.pace);
