@@ -79,11 +79,13 @@ impl Oracle {
     /// They are not, within a minute, or a device has given up.
     pub fn wait_for_more(&self, count: u64) -> Result<()> {
         let goal = self.acknowledged() + count;
-        until("acknowledgements", PATIENCE, || {
+        let publishing = until("acknowledgements", PATIENCE, || {
             let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
-            ensure!(!ended, "the devices have given up");
-            Ok((self.acknowledged() >= goal).then_some(()))
-        })
+            let enough = self.acknowledged() >= goal;
+            Ok((enough || ended).then_some(!ended))
+        })?;
+        ensure!(publishing, "the devices have given up");
+        Ok(())
     }
 
     /// Lets the devices finish: no new readings, and what is unacknowledged is sent until it is not.

@@ -46,11 +46,14 @@ impl Server {
     pub fn start(&mut self) -> Result<()> {
         let mut process = self.launch()?;
         let (http, mqtt) = (self.http(), self.mqtt);
-        until("an answer of the server", PATIENCE, || {
-            ensure!(process.is_running()?, "the server has ended:\n{}", process.log_tail());
+        let running = until("an answer of the server", PATIENCE, || {
+            if !process.is_running()? {
+                return Ok(Some(false));
+            }
             drop(std::net::TcpStream::connect(mqtt)?);
-            Ok((http.get("/healthz")?.status == 200).then_some(()))
+            Ok((http.get("/healthz")?.status == 200).then_some(true))
         })?;
+        ensure!(running, "the server has ended:\n{}", process.log_tail());
         self.process = Some(process);
         Ok(())
     }

@@ -31,11 +31,14 @@ fn up(more: &[&str]) -> Result<Up> {
     }
     let mut process = Process::spawn("fieldline up", command, &folder.path().join("up.log"))?;
     let server = Http::new(addresses[3]);
-    until("an answer of the server", PATIENCE, || {
-        ensure!(process.is_running()?, "it has ended:\n{}", process.log_tail());
+    let running = until("an answer of the server", PATIENCE, || {
+        if !process.is_running()? {
+            return Ok(Some(false));
+        }
         drop(std::net::TcpStream::connect(addresses[0])?);
-        Ok((server.get("/healthz")?.status == 200).then_some(()))
+        Ok((server.get("/healthz")?.status == 200).then_some(true))
     })?;
+    ensure!(running, "it has ended:\n{}", process.log_tail());
     Ok(Up { folder, process, devices: addresses[0], server })
 }
 
