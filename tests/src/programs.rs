@@ -35,8 +35,12 @@ fn programs() -> Result<&'static Programs> {
     programs.as_ref().map_err(|error| anyhow!("{error}"))
 }
 
-/// Builds in the profile of this very program, so that nothing is built twice.
+/// Builds in the profile of this very program, so that nothing is built twice. Programs that were
+/// built otherwise are taken from the folder that `FIELDLINE_PROGRAMS` names.
 fn build() -> Result<Programs> {
+    if let Some(folder) = std::env::var_os("FIELDLINE_PROGRAMS").map(PathBuf::from) {
+        return Ok(Programs { agent: folder.join("edge-agent"), server: folder.join("fieldline") });
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--bins", "--package", "edge-agent", "--package", "fieldline-server"]);
