@@ -77,7 +77,6 @@ impl Journal {
         let size = records.iter().map(|record| record.payload.len() + frame::HEADER_BYTES).sum::<usize>()
             + note.map_or(0, |note| note.len() + frame::HEADER_BYTES);
         self.inner.make_room(&mut writer, size as u64)?;
-        let mut dropped = 0;
         let mut renewed = false;
         loop {
             let error = match self.inner.try_commit(&mut writer, records, note, now_ms) {
@@ -85,27 +84,42 @@ impl Journal {
                 Err(error) => error,
             };
             // The files that were written to are in doubt: the next attempt takes new ones.
-            writer.active.clear();
-            if error.is_no_space() {
-                let may_drop = self.inner.config.policy == Policy::DropOldest && dropped < 3;
-                if !may_drop || !self.inner.drop_oldest(&mut writer)? {
-                    return Err(error);
-                }
-                dropped += 1;
-            } else if renewed {
+            self.inner.abandon(&mut writer);
+            if renewed || error.is_no_space() {
                 return Err(error);
-            } else {
-                tracing::warn!(%error, "a segment has failed; the batch goes to a new one");
-                renewed = true;
             }
+            tracing::warn!(%error, "a segment has failed; the batch goes to a new one");
+            renewed = true;
         }
     }
 }
 
 impl Inner {
+    /// Closes all open segments; one that holds nothing durable is removed, so that a disk that stays
+    /// full does not fill up with files.
+    fn abandon(&self, writer: &mut Writer) {
+        for (epoch, active) in std::mem::take(&mut writer.active) {
+            let mut state = self.state();
+            let Some(lane) = state.lane(epoch) else { continue };
+            let Some(empty) =
+                lane.segments.iter().position(|s| s.number == active.number && s.present.is_empty())
+            else {
+                continue;
+            };
+            let segment = lane.segments.remove(empty);
+            drop(state);
+            if let Err(error) = self.fs.remove(&segment.path) {
+                tracing::debug!(%error, "cannot remove an empty segment");
+            }
+        }
+    }
+
     /// Sees to it that so many more bytes fit under the limit.
     fn make_room(&self, writer: &mut Writer, size: u64) -> Result<(), Error> {
         let bytes_max = self.config.bytes_max;
+        if size > bytes_max / 2 {
+            return Err(Error::Full { bytes: self.state().bytes(), bytes_max });
+        }
         loop {
             let bytes = self.state().bytes();
             if bytes + size <= bytes_max {
@@ -163,7 +177,7 @@ impl Inner {
     ) -> Result<Share, Error> {
         let epoch = self.lane_for(class)?;
         let size: usize = records.iter().map(|(_, record)| record.payload.len() + frame::HEADER_BYTES).sum();
-        let (number, length, last_seq) = self.segment_for(writer, epoch, size as u64)?;
+        let (number, length, last_seq) = self.segment_for(writer, epoch, size as u64, now_ms)?;
         let place = Place { epoch, segment: number };
         let mut share =
             Share { epoch, number, bytes: Vec::with_capacity(size + 512), frames: Vec::new(), last_seq };
@@ -204,34 +218,51 @@ impl Inner {
 
     /// The open segment of a lane with room for so many bytes; gives its number, its length, and the
     /// lane's last sequence number.
-    fn segment_for(&self, writer: &mut Writer, epoch: u64, size: u64) -> Result<(u64, u64, u64), Error> {
-        let limit = self.config.segment_bytes.min(self.config.bytes_max / 4);
-        let full =
-            |active: &Active| active.length > segment::HEADER_BYTES as u64 && active.length + size > limit;
-        if writer.active.get(&epoch).is_some_and(full) {
+    fn segment_for(
+        &self,
+        writer: &mut Writer,
+        epoch: u64,
+        size: u64,
+        now_ms: i64,
+    ) -> Result<(u64, u64, u64), Error> {
+        if writer.active.get(&epoch).is_some_and(|active| self.is_done(epoch, active, size, now_ms)) {
             writer.active.remove(&epoch);
         }
-        let (class, path, number, last_seq): (Class, PathBuf, u64, u64) = {
+        let (class, path, number, last_seq) = {
             let mut state = self.state();
             let lane = state.lane(epoch).ok_or(Error::UnknownLane { epoch })?;
-            let number = lane.segments.last().map_or(1, |segment| segment.number + 1);
-            (lane.class, lane.path.clone(), number, lane.last_seq)
+            (lane.class, lane.path.clone(), lane.next_segment, lane.last_seq)
         };
         if let Some(active) = writer.active.get(&epoch) {
             return Ok((active.number, active.length, last_seq));
         }
         let segment = Segment::new(&path, number);
-        let file = self.fs.create(&segment.path).map_err(Error::io("create", &segment.path))?;
-        let header = segment::header(Place { epoch, segment: number }, class, last_seq + 1);
-        let appended = file.append(&header).map_err(Error::io("write", &segment.path));
-        // Listed even if the header failed, so that the file is cleared away later.
+        let segment_path = segment.path.clone();
+        let file = self.fs.create(&segment_path).map_err(Error::io("create", &segment_path))?;
         if let Some(lane) = self.state().lane(epoch) {
             lane.segments.push(segment);
+            lane.next_segment = number + 1;
         }
-        appended?;
         let length = segment::HEADER_BYTES as u64;
-        writer.active.insert(epoch, Active { number, file, length, named: false });
+        let active = Active { number, file, length, named: false };
+        let header = segment::header(Place { epoch, segment: number }, class, last_seq + 1);
+        let written = active.file.append(&header).map_err(Error::io("write", &segment_path));
+        writer.active.insert(epoch, active);
+        written?;
         Ok((number, length, last_seq))
+    }
+
+    /// Whether a segment takes no more: it would grow too large, or, where readings expire, its first
+    /// ones are so old that they should not wait for later ones.
+    fn is_done(&self, epoch: u64, active: &Active, size: u64, now_ms: i64) -> bool {
+        let limit = self.config.segment_bytes.min(self.config.bytes_max / 4);
+        if active.length > segment::HEADER_BYTES as u64 && active.length + size > limit {
+            return true;
+        }
+        let Some(age) = self.config.age_max else { return false };
+        let eighth = i64::try_from(age.as_millis() / 8).unwrap_or(i64::MAX);
+        let oldest = self.state().segment(epoch, active.number).map_or(i64::MAX, |segment| segment.oldest_ms);
+        oldest.saturating_add(eighth) < now_ms
     }
 
     fn write(&self, writer: &mut Writer, share: &Share) -> Result<(), Error> {

@@ -23,6 +23,7 @@ pub(crate) struct Cursor {
     pub(crate) epoch: u64,
     pub(crate) class: Class,
     pub(crate) last_seq: u64,
+    pub(crate) next_segment: u64,
     pub(crate) sealed: bool,
     pub(crate) stored: RangeSet,
     pub(crate) dropped: BTreeMap<String, RangeSet>,

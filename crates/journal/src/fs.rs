@@ -122,11 +122,34 @@ impl File for fs::File {
     }
 }
 
-/// Reads a whole file.
+/// A bad block on a disk makes so many bytes unreadable.
+const BLOCK_BYTES: usize = 4096;
+
+/// Reads a whole file; see [`read_around`].
 pub(crate) fn read_all(file: &dyn File) -> io::Result<Vec<u8>> {
     let length = usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
     let mut bytes = vec![0; length];
-    let read = file.read_at(&mut bytes, 0)?;
+    let read = read_around(file, &mut bytes, 0)?;
     bytes.truncate(read);
     Ok(bytes)
+}
+
+/// Reads like [`File::read_at`]; where the disk cannot read a block, zeros stand for it, so that a
+/// bad block costs the records on it and no others. An error means that nothing at all was readable.
+pub(crate) fn read_around(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let error = match file.read_at(buffer, offset) {
+        Ok(read) => return Ok(read),
+        Err(error) => error,
+    };
+    let end = usize::try_from(file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
+    let mut readable = false;
+    for start in (0..end).step_by(BLOCK_BYTES) {
+        let Some(block) = buffer.get_mut(start..end.min(start + BLOCK_BYTES)) else { break };
+        if file.read_at(block, offset + start as u64).is_ok() {
+            readable = true;
+        } else {
+            block.fill(0);
+        }
+    }
+    if readable { Ok(end) } else { Err(error) }
 }

@@ -17,6 +17,9 @@ use crate::recovery::Recovery;
 
 /// The format of the folder.
 const FORMAT: u32 = 1;
+/// 2020-01-01: a record that seems older was appended under a clock that had not been set, and its
+/// age is not known.
+pub(crate) const CLOCK_IS_SET_MS: i64 = 1_577_836_800_000;
 const FORMAT_WORD: &str = "fieldline-journal";
 
 /// A folder of lanes. A clone is another handle to the same journal.
@@ -94,6 +97,14 @@ impl Journal {
             _lock: lock,
         };
         let journal = Self { inner: Arc::new(inner) };
+        let epochs: Vec<u64> = journal.inner.state().lanes.iter().map(|lane| lane.epoch).collect();
+        for epoch in epochs {
+            // A full disk must not keep the journal from opening; reading tries again.
+            match journal.inner.settle(epoch) {
+                Err(error) if !error.is_no_space() => return Err(error),
+                _ => {}
+            }
+        }
         journal.inner.tidy(&mut journal.inner.writer())?;
         journal.inner.fill_reserve();
         Ok((journal, recovery))
@@ -139,18 +150,19 @@ impl Journal {
     pub fn expire(&self, now_ms: i64) -> Result<(), Error> {
         let Some(age) = self.inner.config.age_max else { return Ok(()) };
         let oldest_ms = now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        let expired = |newest_ms: i64| (CLOCK_IS_SET_MS..oldest_ms).contains(&newest_ms);
         let mut writer = self.inner.writer();
         let mut dropped = 0;
         {
             let mut state = self.inner.state();
             for lane in &mut state.lanes {
-                let expired: Vec<(u64, RangeSet)> = lane
+                let old: Vec<(u64, RangeSet)> = lane
                     .segments
                     .iter()
-                    .filter(|segment| segment.newest_ms < oldest_ms && !segment.present.is_empty())
+                    .filter(|segment| expired(segment.newest_ms) && !segment.present.is_empty())
                     .map(|segment| (segment.number, segment.present.clone()))
                     .collect();
-                for (number, ranges) in expired {
+                for (number, ranges) in old {
                     dropped += lane.drop_ranges(EXPIRED, &ranges);
                     writer.close_if(lane.epoch, number);
                 }
@@ -209,6 +221,8 @@ impl Inner {
             if removable.is_empty() {
                 continue;
             }
+            // Into both cursor files: one damaged file must not make the unlinked readings look lost.
+            self.save_cursor(epoch)?;
             self.save_cursor(epoch)?;
             for (path, number, bytes) in removable {
                 self.fs.remove(&path).map_err(Error::io("remove", &path))?;
@@ -220,6 +234,35 @@ impl Inner {
             }
         }
         Ok(released)
+    }
+
+    /// Makes durable what recovery found: a process that was killed may have left frames that the disk
+    /// does not have yet. Were they sent and then lost in a power cut, their numbers would be given
+    /// to other readings.
+    pub(crate) fn settle(&self, epoch: u64) -> Result<(), Error> {
+        if self.state().lane(epoch).is_none_or(|lane| !lane.unsettled) {
+            return Ok(());
+        }
+        let _writer = self.writer();
+        let (folder, paths) = {
+            let mut state = self.state();
+            let Some(lane) = state.lane(epoch).filter(|lane| lane.unsettled) else { return Ok(()) };
+            (lane.path.clone(), lane.segments.iter().map(|segment| segment.path.clone()).collect::<Vec<_>>())
+        };
+        for path in paths {
+            match self.fs.open(&path) {
+                Ok(file) => file.sync_data().map_err(Error::io("sync", &path))?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("open", &path)(error)),
+            }
+        }
+        self.fs.sync_dir(&folder).map_err(Error::io("sync", &folder))?;
+        self.fs.sync_dir(&self.folder).map_err(Error::io("sync", &self.folder))?;
+        self.save_cursor(epoch)?;
+        if let Some(lane) = self.state().lane(epoch) {
+            lane.unsettled = false;
+        }
+        Ok(())
     }
 
     /// Drops the oldest segment of the cheapest class; `false` if there is none.

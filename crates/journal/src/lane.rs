@@ -27,6 +27,10 @@ pub(crate) struct Lane {
     pub(crate) damaged: RangeSet,
     pub(crate) sealed: bool,
     pub(crate) generation: u64,
+    /// The number of the next segment; never one that was used before.
+    pub(crate) next_segment: u64,
+    /// Whether the disk may still forget what was found on it: nothing is read before that is settled.
+    pub(crate) unsettled: bool,
     /// Whether something has changed since the cursor was written.
     pub(crate) dirty: bool,
 }
@@ -78,6 +82,8 @@ impl Lane {
             damaged: RangeSet::new(),
             sealed: false,
             generation: 0,
+            next_segment: 1,
+            unsettled: false,
             dirty: false,
         }
     }
@@ -101,26 +107,27 @@ impl Lane {
             }
         }
         recovery.damaged_cursors += u64::from(untrusted);
-        let tail = lane.load_segments(fs, recovery)?;
-        let present = lane.present();
         let promised = lane.last_seq;
-        lane.last_seq = promised.max(present.last().unwrap_or(0));
-        let tail_lost =
-            present.last().unwrap_or(0) < promised && !lane.settled_with(&present).contains(promised);
+        let tail_in_doubt = lane.load_segments(fs, recovery)?;
+        let present = lane.present();
+        let tail_lost = present.last().unwrap_or(0) < lane.last_seq
+            && !lane.settled_with(&present).contains(lane.last_seq);
+        lane.last_seq = lane.last_seq.max(present.last().unwrap_or(0));
         let missing = lane.missing(&present);
         recovery.damaged_readings += missing.count();
         lane.damaged.insert_all(&missing);
-        if tail.tail_bytes > 0 || tail_lost || untrusted {
-            recovery.sealed_lanes += u64::from(!lane.sealed);
-            lane.dirty |= !lane.sealed;
-            lane.sealed = true;
-        }
-        lane.dirty |= !missing.is_empty();
+        let seal = !lane.sealed && (tail_in_doubt || tail_lost || untrusted);
+        recovery.sealed_lanes += u64::from(seal);
+        lane.sealed |= seal;
+        // What was found may be in the page cache only; see `Journal::settle`.
+        lane.unsettled = seal || !missing.is_empty() || lane.last_seq > promised;
+        lane.dirty = lane.unsettled;
         Ok(lane)
     }
 
     fn take_cursor(&mut self, cursor: Cursor) {
         self.generation = cursor.generation;
+        self.next_segment = cursor.next_segment;
         self.last_seq = cursor.last_seq;
         self.sealed = cursor.sealed;
         self.stored = cursor.stored;
@@ -128,31 +135,37 @@ impl Lane {
         self.damaged = cursor.damaged;
     }
 
-    /// Scans all segments; gives the findings of the last one.
-    fn load_segments(&mut self, fs: &dyn Fs, recovery: &mut Recovery) -> Result<Findings, Error> {
+    /// Scans all segments; says whether frames may have stood at the end that cannot be read.
+    fn load_segments(&mut self, fs: &dyn Fs, recovery: &mut Recovery) -> Result<bool, Error> {
         let names = fs.read_dir(&self.path).map_err(Error::io("list", &self.path))?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number_of(name)).collect();
         numbers.sort_unstable();
-        let mut last = Findings::default();
+        let mut tail_in_doubt = false;
         for number in numbers {
             let path = self.path.join(segment::file_name(number));
             let file = fs.open(&path).map_err(Error::io("open", &path))?;
             let bytes = read_all(file.as_ref()).map_err(Error::io("read", &path))?;
             let (segment, findings) = scan(&bytes, &self.path, Place { epoch: self.epoch, segment: number });
+            let begun = findings.first_seq.is_some() || !segment.present.is_empty();
+            tail_in_doubt = findings.tail_bytes > 0 || (tail_in_doubt && !begun);
             recovery.segments += 1;
             recovery.damaged_bytes += findings.damaged_bytes;
-            recovery.damaged_headers += u64::from(findings.bad_header && !segment.present.is_empty());
-            recovery.newest_note(findings.note.clone());
-            self.give_way(&segment);
+            recovery.damaged_headers += u64::from(findings.first_seq.is_none() && begun);
+            self.give_way(&segment, &findings);
+            recovery.newest_note(findings.note);
+            self.next_segment = self.next_segment.max(number + 1);
             self.segments.push(segment);
-            last = findings;
         }
-        Ok(last)
+        Ok(tail_in_doubt)
     }
 
-    /// A batch that failed was written again to the next segment: what stands there counts.
-    fn give_way(&mut self, later: &Segment) {
-        let Some(first) = later.present.runs().first().map(|run| run.first) else { return };
+    /// A segment begins where durable numbers ended: everything before it had been given out, and
+    /// what older segments hold from there on is left of a batch that failed and was written again.
+    fn give_way(&mut self, later: &Segment, findings: &Findings) {
+        let Some(first) = findings.first_seq.or(later.present.runs().first().map(|run| run.first)) else {
+            return;
+        };
+        self.last_seq = self.last_seq.max(first.saturating_sub(1));
         for segment in &mut self.segments {
             segment.present.remove(SeqRange::new(first, u64::MAX));
         }
@@ -246,6 +259,7 @@ impl Lane {
     pub(crate) fn cursor(&self, note: Option<(u64, String)>) -> Cursor {
         Cursor {
             generation: self.generation + 1,
+            next_segment: self.next_segment,
             epoch: self.epoch,
             class: self.class,
             last_seq: self.last_seq,

@@ -6,6 +6,7 @@ use fieldline_model::{RangeSet, SeqRange};
 
 use crate::error::Error;
 use crate::frame::{self, Kind, Place};
+use crate::fs::read_around;
 use crate::journal::{Inner, Journal};
 
 /// So much of a segment is read at once, at least.
@@ -47,6 +48,7 @@ impl Journal {
         bytes_max: usize,
         records_max: usize,
     ) -> Result<Vec<Record>, Error> {
+        self.inner.settle(epoch)?;
         let (views, settled) = self.inner.views(epoch, from_seq)?;
         let mut reader =
             Reader { epoch, from_seq, settled, bytes_left: bytes_max, records_max, records: Vec::new() };
@@ -119,7 +121,7 @@ impl Reader {
         while at < view.readable && !self.is_full() {
             let length = usize::try_from(view.readable - at).unwrap_or(usize::MAX).min(wanted);
             let mut chunk = vec![0; length];
-            let read = file.read_at(&mut chunk, at).map_err(Error::io("read", &view.path))?;
+            let read = read_around(file.as_ref(), &mut chunk, at).map_err(Error::io("read", &view.path))?;
             chunk.truncate(read);
             let last_chunk = read < wanted || at + read as u64 >= view.readable;
             let used = self.take(place, &chunk, last_chunk, (view, &mut seen, damaged));
@@ -148,7 +150,7 @@ impl Reader {
         while at < chunk.len() && !self.is_full() {
             let rest = chunk.get(at..).unwrap_or_default();
             if let Some((header, payload)) = frame::read(place, rest) {
-                if header.kind == Kind::Data && view.present.contains(header.first_seq) {
+                if header.kind == Kind::Data && header.count > 0 && view.present.covers(range_of(&header)) {
                     self.mark_missing(view, *seen, Some(header.first_seq), damaged);
                     *seen = Some(header.last_seq());
                     self.keep(header, payload);
@@ -175,7 +177,7 @@ impl Reader {
     }
 
     fn keep(&mut self, header: frame::Header, payload: &[u8]) {
-        let range = SeqRange::new(header.first_seq, header.last_seq());
+        let range = range_of(&header);
         if range.last < self.from_seq || self.settled.covers(range) {
             return;
         }
@@ -197,4 +199,8 @@ impl Reader {
             damaged.insert_all(&view.present.intersection(&window));
         }
     }
+}
+
+fn range_of(header: &frame::Header) -> SeqRange {
+    SeqRange::new(header.first_seq, header.last_seq())
 }

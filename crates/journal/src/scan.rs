@@ -14,21 +14,22 @@ pub(crate) struct Findings {
     pub(crate) damaged_bytes: u64,
     /// Bytes after the last good frame that are not zero: frames may have stood there.
     pub(crate) tail_bytes: u64,
-    /// Whether the header does not check.
-    pub(crate) bad_header: bool,
+    /// What the header says is the first sequence number; none if the header does not check.
+    pub(crate) first_seq: Option<u64>,
 }
 
 /// Reads a segment's bytes from front to back; where a frame does not check, looks for the next one
 /// that does.
 pub(crate) fn scan(bytes: &[u8], lane: &Path, place: Place) -> (Segment, Findings) {
     let mut segment = Segment::new(lane, place.segment);
-    let mut findings = Findings { bad_header: !segment::header_is_good(bytes, place), ..Findings::default() };
+    let mut findings = Findings { first_seq: segment::first_seq(bytes, place), ..Findings::default() };
     let mut at = segment::HEADER_BYTES;
-    let mut good_end = at.min(bytes.len());
+    // Without a header, whatever stands in its place may be the rest of something.
+    let mut good_end = if findings.first_seq.is_some() { at } else { 0 };
     while at < bytes.len() {
         match frame::read(place, bytes.get(at..).unwrap_or_default()) {
             Some((header, payload)) => {
-                findings.damaged_bytes += (at - good_end) as u64;
+                findings.damaged_bytes += at.saturating_sub(good_end.max(segment::HEADER_BYTES)) as u64;
                 match header.kind {
                     Kind::Data if header.count > 0 => segment.note_frame(&header, at as u64),
                     Kind::Data => {}
@@ -52,7 +53,7 @@ pub(crate) fn scan(bytes: &[u8], lane: &Path, place: Place) -> (Segment, Finding
     if tail.iter().any(|byte| *byte != 0) {
         findings.tail_bytes = tail.len() as u64;
     }
-    segment.readable = good_end as u64;
+    segment.readable = good_end.max(segment::HEADER_BYTES.min(bytes.len())) as u64;
     segment.bytes = bytes.len() as u64;
     (segment, findings)
 }

@@ -97,16 +97,17 @@ pub(crate) fn header(place: Place, class: Class, first_seq: u64) -> [u8; HEADER_
     bytes
 }
 
-/// Whether a file begins with the header of this segment. Only a check: everything that it says is
-/// known from elsewhere, so that a damaged header loses nothing.
-pub(crate) fn header_is_good(bytes: &[u8], place: Place) -> bool {
-    let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else { return false };
+/// The first sequence number by the header of this segment, if the header checks. Frames are read
+/// without it, so that a damaged header loses none.
+pub(crate) fn first_seq(bytes: &[u8], place: Place) -> Option<u64> {
+    let head = bytes.first_chunk::<HEADER_BYTES>()?;
     let field =
         |at: usize| head.get(at..).and_then(|rest| rest.first_chunk::<8>()).map(|x| u64::from_le_bytes(*x));
-    head.starts_with(&MAGIC)
+    let good = head.starts_with(&MAGIC)
         && field(16) == Some(place.epoch)
         && field(24) == Some(place.segment)
-        && field(40) == Some(u64::from(header_crc(head)))
+        && field(40) == Some(u64::from(header_crc(head)));
+    if good { field(32) } else { None }
 }
 
 fn header_crc(bytes: &[u8; HEADER_BYTES]) -> u32 {
