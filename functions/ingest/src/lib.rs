@@ -57,8 +57,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fieldline_model::{GatewayId, Reason, SeqRange, StreamId, Timestamp};
-use fieldline_wire::{BlockError, Limits};
+use fieldline_model::{Class, GatewayId, Reason, SeqRange, StreamId, Timestamp};
+use fieldline_wire::{BlockError, BlockHeader, Limits};
 
 /// A message on the ingest topic.
 #[derive(Debug, Clone)]
@@ -91,6 +91,8 @@ pub struct Refused<'a> {
     pub reason: Reason,
     /// Why, for people.
     pub detail: &'a str,
+    /// The readings that are hereby settled: the gateway is to be told to let go of them.
+    pub settled: Option<&'a (StreamId, Class, SeqRange)>,
     /// As it came.
     pub payload: &'a Bytes,
     /// When it arrived.
@@ -160,12 +162,15 @@ pub enum Error {
 pub async fn handle(event: Event, context: &Context) -> Result<Outcome, Error> {
     let content = match fieldline_wire::Block::decode(&event.payload, &context.limits) {
         Ok(content) => content,
-        Err(error) => return refuse(&event, reason(&error), &error.to_string(), context).await,
+        Err(error) => {
+            let settled = settled(&error, &event);
+            return refuse(&event, reason(&error), &error.to_string(), settled.as_ref(), context).await;
+        }
     };
     if content.stream.gateway != event.gateway {
         let detail =
             format!("a block of gateway {} on the topic of {}", content.stream.gateway, event.gateway);
-        return refuse(&event, Reason::BadName, &detail, context).await;
+        return refuse(&event, Reason::BadName, &detail, None, context).await;
     }
     let outcome = Outcome::Accepted { stream: content.stream.clone(), seqs: content.seqs() };
     let block = Block { encoded: event.payload, content, received: event.received };
@@ -173,17 +178,27 @@ pub async fn handle(event: Event, context: &Context) -> Result<Outcome, Error> {
     Ok(outcome)
 }
 
-async fn refuse(event: &Event, reason: Reason, detail: &str, context: &Context) -> Result<Outcome, Error> {
+async fn refuse(
+    event: &Event,
+    reason: Reason,
+    detail: &str,
+    settled: Option<&(StreamId, Class, SeqRange)>,
+    context: &Context,
+) -> Result<Outcome, Error> {
     tracing::warn!(gateway = %event.gateway, %reason, detail, bytes = event.payload.len(), "block quarantined");
-    let refused = Refused {
-        gateway: &event.gateway,
-        reason,
-        detail,
-        payload: &event.payload,
-        received: event.received,
-    };
+    let Event { gateway, payload, received } = event;
+    let refused = Refused { gateway, reason, detail, settled, payload, received: *received };
     context.quarantine.set_aside(refused).await.map_err(Error::Quarantine)?;
     Ok(Outcome::Quarantined { reason })
+}
+
+/// The readings of a block that is whole, is this gateway's, and can be read by nobody.
+fn settled(error: &BlockError, event: &Event) -> Option<(StreamId, Class, SeqRange)> {
+    if !matches!(error, BlockError::Format { .. }) {
+        return None;
+    }
+    let BlockHeader { stream, class, first_seq, last_seq } = BlockHeader::read(&event.payload).ok()?;
+    (stream.gateway == event.gateway).then(|| (stream, class, SeqRange::new(first_seq, last_seq)))
 }
 
 fn reason(error: &BlockError) -> Reason {

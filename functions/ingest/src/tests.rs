@@ -9,7 +9,7 @@ use super::*;
 #[derive(Debug, Default)]
 struct Shelf {
     blocks: Mutex<Vec<Block>>,
-    refused: Mutex<Vec<(GatewayId, Reason, String, Bytes)>>,
+    refused: Mutex<Vec<(GatewayId, Reason, Option<SeqRange>, Bytes)>>,
     broken: bool,
 }
 
@@ -30,8 +30,8 @@ impl Quarantine for Shelf {
         if self.broken {
             return Err("no room".into());
         }
-        let kept =
-            (refused.gateway.clone(), refused.reason, refused.detail.to_owned(), refused.payload.clone());
+        let seqs = refused.settled.map(|(_, _, seqs)| *seqs);
+        let kept = (refused.gateway.clone(), refused.reason, seqs, refused.payload.clone());
         self.refused.lock().unwrap().push(kept);
         Ok(())
     }
@@ -112,4 +112,23 @@ async fn a_failing_port_accepts_nothing() {
     let broken = || Shelf { broken: true, ..Shelf::default() };
     assert!(matches!(run(broken(), payload("gw-1")).await.1, Err(Error::Queue(_))));
     assert!(matches!(run(broken(), Bytes::from_static(b"x")).await.1, Err(Error::Quarantine(_))));
+}
+
+/// A block whose columns do not add up to its sequence numbers, sealed with a good checksum.
+fn breaks_the_format(of: &str) -> Bytes {
+    let good = fieldline_wire::Block::decode(&payload(of), &Limits::default()).unwrap();
+    Bytes::from(fieldline_wire::Block { last_seq: good.last_seq + 10, ..good }.encode())
+}
+
+#[tokio::test]
+async fn readings_that_nobody_can_ever_read_are_settled_by_number() {
+    for (of, settled) in [("gw-1", Some(SeqRange::new(11, 25))), ("gw-2", None)] {
+        let (shelf, outcome) = run(Shelf::default(), breaks_the_format(of)).await;
+        assert_eq!(outcome.unwrap(), Outcome::Quarantined { reason: Reason::Malformed });
+        assert_eq!(shelf.refused.lock().unwrap()[0].2, settled, "{of}");
+    }
+    let mut damaged = payload("gw-1").to_vec();
+    damaged.pop();
+    let (shelf, _) = run(Shelf::default(), Bytes::from(damaged)).await;
+    assert_eq!(shelf.refused.lock().unwrap()[0].2, None);
 }
