@@ -184,7 +184,7 @@ pub fn parse_listen(text: &str) -> Result<Option<SocketAddr>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::parse;
+    use edge_agent::settings::parse;
 
     #[test]
     fn an_empty_file_is_the_default_and_the_default_is_sound() {

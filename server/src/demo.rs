@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 pub use device::Device;
 pub use signal::{Kind, Signal};
 
-use crate::settings;
+use edge_agent::settings;
 
 /// A file of simulated devices.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,9 +1,33 @@
 //! The on-premise server, and the `fieldline` command around it.
+//!
+//! [`app::Server`] puts together what the cloud puts together from Lambdas and queues: the broker
+//! hands blocks to `ingest` and `storage`, the HTTP face is `query`'s router and readings by `POST`.
+//! [`up`] sets an agent beside it; [`commands`] and [`replay`] talk to either from outside.
+//!
+//! What it is not: it decides nothing about readings. What is valid, stored or acknowledged is the
+//! functions' business, so that it is the same on site and in the cloud.
+//!
+//! Invariants: a message is acknowledged when it is durable, and not before; an acknowledgement of
+//! the store reaches a gateway only through this broker, and nobody else may publish there; what
+//! waits for the store is bounded, all connections together; a plain listener is on loopback.
 
+pub mod app;
+mod books;
+mod broker;
 pub mod cli;
 pub mod client;
+pub mod commands;
 pub mod config;
+mod counters;
 pub mod demo;
+mod direct;
+mod http;
+mod intake;
+mod quarantine;
 pub mod replay;
-pub mod settings;
+mod retention;
+pub mod serve;
+pub mod stop;
+pub mod up;
 pub mod view;
+mod waiting;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use edge_agent::ServerAddress;
 use fieldline_model::{DeviceId, DeviceTopic};
 use fieldline_mqtt::{ClientOptions, Connection, Event, QoS};
 
@@ -44,8 +45,11 @@ pub struct Report {
 /// again; a value that is stored twice at one time counts once).
 pub async fn replay(args: &ReplayArgs) -> anyhow::Result<Report> {
     let mut recording = Recording::open(args)?;
-    let (host, port) = broker_address(&args.agent)?;
-    let options = ClientOptions::new(host, port, client_id(&args.device)?);
+    let broker: ServerAddress = args.agent.parse()?;
+    if broker.tls {
+        bail!("--agent {}: a replay speaks plain MQTT only, to an agent on this machine", args.agent);
+    }
+    let options = ClientOptions::new(broker.host, broker.port, client_id(&args.device)?);
     let connection = Connection::open(&options).await.with_context(|| {
         format!(
             "no agent answers at {}; start one with `fieldline up`, or name another with --agent",
@@ -245,36 +249,9 @@ fn sentence(report: &Report) -> String {
     )
 }
 
-/// Host and port of `mqtt://host[:port]`.
-///
-/// # Errors
-/// The text has another shape.
-pub fn broker_address(text: &str) -> anyhow::Result<(String, u16)> {
-    let wrong = || anyhow::anyhow!("{text:?} is not an address such as mqtt://127.0.0.1:1883");
-    let rest = text.strip_prefix("mqtt://").ok_or_else(wrong)?.trim_end_matches('/');
-    let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !host.ends_with(':') => (host, port.parse().map_err(|_| wrong())?),
-        _ => (rest, 1883),
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    if host.is_empty() || host.contains(['/', '@', ' ']) {
-        return Err(wrong());
-    }
-    Ok((host.to_owned(), port))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_of_brokers() {
-        assert_eq!(broker_address("mqtt://localhost").unwrap(), ("localhost".to_owned(), 1883));
-        assert_eq!(broker_address("mqtt://[::1]:1884/").unwrap(), ("::1".to_owned(), 1884));
-        for wrong in ["localhost", "http://x", "mqtt://", "mqtt://x:y", "mqtt://a@b"] {
-            assert!(broker_address(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn rows_are_due_by_their_own_times() {

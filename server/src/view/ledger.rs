@@ -42,6 +42,9 @@ fn describe_gateway(gateway: &Value, out: &mut String) {
             out.push_str(&format!("    {what}: {reason} {number}\n"));
         }
     }
+    for (reason, number) in gateway.get("refused").and_then(Value::as_object).into_iter().flatten() {
+        out.push_str(&format!("    messages that the server could not read: {reason} {number}\n"));
+    }
     out.push_str(&verdict(gateway));
     for stream in list(gateway, "streams") {
         describe_stream(stream, out);
@@ -62,9 +65,7 @@ fn verdict(gateway: &Value) -> String {
         }
     };
     if missing > 0 {
-        out.push_str(&format!(
-            "  MISSING: the gateway let go of {missing} readings that the store does not have\n"
-        ));
+        out.push_str(&format!("  MISSING: {missing} readings are neither stored nor at the gateway\n"));
     }
     out
 }
@@ -76,8 +77,9 @@ fn describe_stream(stream: &Value, out: &mut String) {
     let rows = [
         ("stored", "stored"),
         ("buffered", "buffered at the gateway"),
-        ("in_transit", "known to the gateway, on its way"),
+        ("in_transit", "in transit since the gateway's report"),
         ("damaged", "damaged on the gateway's disk"),
+        ("quarantined", "quarantined by the server"),
         ("missing", "MISSING"),
         ("gaps", "gaps in what is stored"),
     ];
@@ -144,7 +146,7 @@ mod tests {
         let answer = json!({"as_of": "x", "gateways": [{"gateway": "g", "reported": "y", "balance": 3, "missing": 2}]});
         let text = ledger(&answer);
         assert!(
-            text.contains("DO NOT BALANCE: 3 accepted readings") && text.contains("let go of 2 readings"),
+            text.contains("DO NOT BALANCE: 3 accepted readings") && text.contains("MISSING: 2 readings"),
             "{text}"
         );
     }

@@ -1,0 +1,248 @@
+//! The server put together: store, functions, broker and HTTP, started and stopped in order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use async_trait::async_trait;
+use fieldline_model::{AckMessage, GatewayId, GatewayTopic};
+use fieldline_mqtt::{Broker, Message, QoS, TlsServer};
+use fieldline_store::{SqliteConfig, SqliteStore};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::books::{self, BooksDesk};
+use crate::broker::{Desk, now};
+use crate::config::{Config, TlsSettings};
+use crate::counters::Counters;
+use crate::direct::{Direct, OwnStream};
+use crate::http::{self, Face};
+use crate::intake::{self, Intake, StorageQueue};
+use crate::quarantine::{LedgerQuarantine, QuarantineDesk};
+use crate::retention;
+use crate::stop;
+use crate::waiting::Waiting;
+
+/// A running server. Dropping it without [`Server::stop`] loses nothing that was acknowledged.
+#[derive(Debug)]
+pub struct Server {
+    mqtt: Option<SocketAddr>,
+    mqtts: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+    /// First the doors are closed, then what is inside is finished.
+    doors: watch::Sender<bool>,
+    work: watch::Sender<bool>,
+    door_tasks: Vec<JoinHandle<()>>,
+    work_tasks: Vec<JoinHandle<()>>,
+    store: Arc<SqliteStore>,
+}
+
+impl Server {
+    /// Opens the store, binds the listeners and starts.
+    ///
+    /// # Errors
+    /// The configuration is impossible, the data folder cannot be used, or an address is taken;
+    /// each says what, where, and what to do.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        config.check()?;
+        let tls = config.mqtt.tls.as_ref().map(tls_server).transpose()?;
+        let store = Arc::new(open_store(&config).await?);
+        let mqtt = bind("mqtt.listen", "--mqtt", config.mqtt.listen).await?;
+        let mqtts =
+            bind("mqtt.tls.listen", "the file", config.mqtt.tls.as_ref().map(|tls| tls.listen)).await?;
+        let http = bind("http.listen", "--http", config.http.listen).await?;
+
+        let (doors, closing) = watch::channel(false);
+        let (work, ending) = watch::channel(false);
+        let mut server = Self {
+            mqtt: address(mqtt.as_ref()),
+            mqtts: address(mqtts.as_ref()),
+            http: address(http.as_ref()),
+            doors,
+            work,
+            door_tasks: Vec::new(),
+            work_tasks: Vec::new(),
+            store: store.clone(),
+        };
+        let face = server.start_work(&config, &store, ending).await?;
+        server.start_retention(&config, &store, closing.clone());
+        if let Some(listener) = mqtt {
+            server.open_broker(&face.broker, listener, None, closing.clone());
+        }
+        if let (Some(listener), Some(tls)) = (mqtts, tls) {
+            server.open_broker(&face.broker, listener, Some(tls), closing.clone());
+        }
+        if let Some(listener) = http {
+            let api = query::State::new(store.clone(), store, now).with_own(config.gateway.clone());
+            let router = http::router(face, api, config.http.body_bytes_max);
+            server.open_http(listener, router, closing);
+        }
+        Ok(server)
+    }
+
+    /// Where the broker listens without TLS.
+    pub fn mqtt_address(&self) -> Option<SocketAddr> {
+        self.mqtt
+    }
+
+    /// Where the broker listens with mutual TLS.
+    pub fn mqtts_address(&self) -> Option<SocketAddr> {
+        self.mqtts
+    }
+
+    /// Where the HTTP API listens.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// Takes nothing more in, finishes what is in hand, and closes the store.
+    pub async fn stop(self) {
+        self.doors.send_replace(true);
+        for task in self.door_tasks {
+            finished(task.await);
+        }
+        self.work.send_replace(true);
+        for task in self.work_tasks {
+            finished(task.await);
+        }
+        if let Err(error) = self.store.close().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the store did not close well");
+        }
+    }
+
+    /// The tasks between broker and store.
+    async fn start_work(
+        &mut self,
+        config: &Config,
+        store: &Arc<SqliteStore>,
+        ending: watch::Receiver<bool>,
+    ) -> anyhow::Result<Face> {
+        let counters = Counters::new();
+        let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
+        let quarantine = QuarantineDesk::start(store.clone());
+        let (direct, offers) = Direct::new(config.gateway.clone(), quarantine, counters.clone());
+        let own = OwnStream::open(&config.gateway, store.clone(), store.clone(), counters.clone()).await?;
+        let (intake, jobs) = Intake::new();
+        let (books_desk, reports) = BooksDesk::new();
+        let desk = Desk {
+            intake,
+            direct: direct.clone(),
+            books: books_desk,
+            waiting: waiting.clone(),
+            counters: counters.clone(),
+        };
+        let broker = Broker::new(config.mqtt.limits.clone(), Arc::new(desk));
+        let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(broker.clone()));
+        let function = storage::Context { store: store.clone(), ledger: store.clone(), acks: acks.clone() };
+        let queue = StorageQueue::start(function, counters.clone());
+        let context = ingest::Context {
+            limits: fieldline_wire::Limits::default(),
+            blocks: Arc::new(queue),
+            quarantine: Arc::new(LedgerQuarantine { ledger: store.clone(), acks }),
+        };
+        self.work_tasks.extend([
+            tokio::spawn(intake::run(jobs, context, counters.clone(), ending.clone())),
+            tokio::spawn(books::run(reports, store.clone(), counters.clone(), ending.clone())),
+            tokio::spawn(own.run(offers, ending)),
+        ]);
+        Ok(Face { direct, waiting, counters, broker })
+    }
+
+    fn open_broker(
+        &mut self,
+        broker: &Broker,
+        listener: TcpListener,
+        tls: Option<TlsServer>,
+        mut closing: watch::Receiver<bool>,
+    ) {
+        let broker = broker.clone();
+        self.door_tasks.push(tokio::spawn(async move {
+            let shutdown = async move { stop::told(&mut closing).await };
+            if let Err(error) = broker.serve(listener, tls, shutdown).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "the broker stopped");
+            }
+        }));
+    }
+
+    fn open_http(&mut self, listener: TcpListener, router: axum::Router, mut closing: watch::Receiver<bool>) {
+        self.door_tasks.push(tokio::spawn(async move {
+            let shutdown = async move { stop::told(&mut closing).await };
+            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(shutdown).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "the http listener stopped");
+            }
+        }));
+    }
+
+    fn start_retention(&mut self, config: &Config, store: &Arc<SqliteStore>, closing: watch::Receiver<bool>) {
+        if let Some(days) = config.store.retention_days {
+            self.door_tasks.push(tokio::spawn(retention::run(store.clone(), days, closing)));
+        }
+    }
+}
+
+/// A task that panicked has a bug: say so, and go on stopping the rest.
+fn finished(outcome: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = outcome {
+        tracing::error!(error = &error as &dyn std::error::Error, "a task ended badly");
+    }
+}
+
+fn address(listener: Option<&TcpListener>) -> Option<SocketAddr> {
+    listener.and_then(|listener| listener.local_addr().ok())
+}
+
+/// The store's word to the gateways, over the broker.
+#[derive(Debug)]
+struct BrokerAcks(Broker);
+
+#[async_trait]
+impl storage::Acks for BrokerAcks {
+    async fn publish(&self, gateway: &GatewayId, ack: &AckMessage) -> Result<(), storage::PortError> {
+        let topic = GatewayTopic::Ack(gateway.clone()).to_string();
+        self.0.publish(&Message::new(topic, serde_json::to_vec(ack)?, QoS::AtLeastOnce));
+        Ok(())
+    }
+}
+
+async fn bind(key: &str, flag: &str, wanted: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+    let Some(wanted) = wanted else { return Ok(None) };
+    match TcpListener::bind(wanted).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(anyhow!(
+            "{key}: {wanted} is in use by another program; stop it (another fieldline?), or choose another \
+             address with {flag} (port 0 takes a free one)"
+        )),
+        Err(error) => Err(error)
+            .with_context(|| format!("{key}: cannot listen on {wanted}; choose another address with {flag}")),
+    }
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<SqliteStore> {
+    let folder = config.data.join("server");
+    tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&folder).with_context(|| not_writable(&folder))?;
+        SqliteStore::open(&folder, SqliteConfig::default(), now()).with_context(|| {
+            format!("cannot use the data folder {}; choose another with --data", folder.display())
+        })
+    })
+    .await?
+}
+
+fn not_writable(folder: &Path) -> String {
+    format!(
+        "cannot write to the data folder {}; give it to this user, or choose another with --data",
+        folder.display()
+    )
+}
+
+fn tls_server(settings: &TlsSettings) -> anyhow::Result<TlsServer> {
+    let read = |key: &str, path: &Path| {
+        std::fs::read(path).with_context(|| format!("mqtt.tls.{key}: cannot read {}", path.display()))
+    };
+    let chain = read("certificate", &settings.certificate)?;
+    let key = read("key", &settings.key)?;
+    let ca = read("client_ca", &settings.client_ca)?;
+    TlsServer::new(&chain, &key, Some(&ca)).context("mqtt.tls: the certificates cannot be used")
+}

@@ -1,0 +1,99 @@
+//! Who may do what, by the name in the client's certificate.
+//!
+//! Without a certificate a client is on this machine (the plain listener is on loopback only) and
+//! speaks for any device or gateway, but for the server itself nobody speaks: a forged
+//! acknowledgement would make a gateway let go of what is not stored.
+
+use fieldline_mqtt::{ClientInfo, ConnectRequest, Refusal};
+
+/// Topics below this are the server's own word.
+const SERVER_PREFIX: &str = "fieldline/";
+
+/// The name that the client's certificate vouches for; none without a certificate, `""` for a
+/// certificate without a name (which then may do nothing that needs one).
+pub(super) fn name(client: &ClientInfo) -> Option<&str> {
+    client.identity.as_ref().map(|identity| identity.common_name.as_deref().unwrap_or_default())
+}
+
+/// With a certificate, the client identifier is its name: two gateways cannot throw each other off.
+pub(super) fn may_connect(connect: &ConnectRequest<'_>) -> Result<(), Refusal> {
+    match connect.identity {
+        Some(identity) if identity.common_name.as_deref() != Some(connect.client_id) => {
+            Err(Refusal::IdentifierRejected)
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn may_publish(name: Option<&str>, topic: &str) -> bool {
+    if topic.starts_with(SERVER_PREFIX) {
+        return false;
+    }
+    let Some(name) = name else { return true };
+    let mut levels = topic.split('/');
+    match levels.next() {
+        Some("telemetry") => levels.next() == Some(name),
+        // $aws/rules/<rule>/<gateway>
+        Some("$aws") => levels.nth(2) == Some(name),
+        Some(first) => !first.starts_with('$'),
+        None => false,
+    }
+}
+
+pub(super) fn may_subscribe(name: Option<&str>, filter: &str) -> bool {
+    let Some(name) = name else { return true };
+    let mut levels = filter.split('/');
+    match levels.next() {
+        Some("fieldline" | "telemetry") => levels.next() == Some(name),
+        Some("#" | "+") | None => false,
+        Some(first) => !first.starts_with('$'),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_speaks_for_the_server() {
+        for name in [None, Some("gw-1")] {
+            assert!(!may_publish(name, "fieldline/gw-1/ack"), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_speaks_for_its_own_name_only() {
+        let table = [
+            ("$aws/rules/fieldline_ingest/gw-1", true),
+            ("$aws/rules/fieldline_ingest/gw-2", false),
+            ("$aws/rules/fieldline_books/gw-1", true),
+            ("$aws/rules/fieldline_ingest", false),
+            ("telemetry/gw-1", true),
+            ("telemetry/press-4/temperature", false),
+            ("hall/light", true),
+            ("$SYS/x", false),
+        ];
+        for (topic, allowed) in table {
+            assert_eq!(may_publish(Some("gw-1"), topic), allowed, "{topic}");
+            assert!(may_publish(None, topic), "without a certificate: {topic}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_hears_its_own_acknowledgements_only() {
+        let table = [
+            ("fieldline/gw-1/ack", true),
+            ("fieldline/gw-2/ack", false),
+            ("fieldline/+/ack", false),
+            ("fieldline/#", false),
+            ("#", false),
+            ("+/gw-2/ack", false),
+            ("hall/#", true),
+            ("$aws/rules/#", false),
+        ];
+        for (filter, allowed) in table {
+            assert_eq!(may_subscribe(Some("gw-1"), filter), allowed, "{filter}");
+            assert!(may_subscribe(None, filter));
+        }
+    }
+}

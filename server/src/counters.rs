@@ -1,0 +1,111 @@
+//! What the server counts, for `GET /metrics`.
+//!
+//! The recorder belongs to one server and is not installed globally: an agent in the same process
+//! (`fieldline up`) keeps its own.
+
+use std::sync::Arc;
+
+use fieldline_model::Reason;
+use fieldline_mqtt::Stats;
+use metrics::{Counter, Gauge, counter, gauge, with_local_recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// The server's counters. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Counters {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+    /// Blocks of gateways that are stored.
+    pub(crate) blocks: Counter,
+    /// Blocks whose every reading was stored already.
+    pub(crate) duplicates: Counter,
+    /// Readings that came in blocks of gateways and are stored.
+    pub(crate) block_readings: Counter,
+    /// Readings that came without a gateway and are stored.
+    pub(crate) direct_readings: Counter,
+    /// Messages that were not stored and come again: store failing or too much waiting.
+    pub(crate) deferred: Counter,
+    /// Books that gateways have reported.
+    pub(crate) books: Counter,
+    /// Messages to rules that this server does not have.
+    pub(crate) ignored: Counter,
+    broker: BrokerGauges,
+}
+
+#[derive(Clone)]
+struct BrokerGauges {
+    connections: Gauge,
+    sessions: Gauge,
+    messages_in: Counter,
+    messages_out: Counter,
+    messages_dropped: Counter,
+    messages_refused: Counter,
+    bytes_in: Counter,
+    bytes_out: Counter,
+}
+
+impl std::fmt::Debug for Counters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Counters").finish_non_exhaustive()
+    }
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        let recorder = Arc::new(PrometheusBuilder::new().build_recorder());
+        with_local_recorder(recorder.as_ref(), || Self {
+            handle: recorder.handle(),
+            recorder: Arc::clone(&recorder),
+            blocks: counter!("fieldline_blocks_total"),
+            duplicates: counter!("fieldline_blocks_duplicate_total"),
+            block_readings: counter!("fieldline_readings_total", "source" => "gateway"),
+            direct_readings: counter!("fieldline_readings_total", "source" => "direct"),
+            deferred: counter!("fieldline_deferred_total"),
+            books: counter!("fieldline_books_total"),
+            ignored: counter!("fieldline_ignored_total"),
+            broker: BrokerGauges {
+                connections: gauge!("fieldline_mqtt_connections"),
+                sessions: gauge!("fieldline_mqtt_sessions"),
+                messages_in: counter!("fieldline_mqtt_messages_in_total"),
+                messages_out: counter!("fieldline_mqtt_messages_out_total"),
+                messages_dropped: counter!("fieldline_mqtt_messages_dropped_total"),
+                messages_refused: counter!("fieldline_mqtt_messages_refused_total"),
+                bytes_in: counter!("fieldline_mqtt_bytes_in_total"),
+                bytes_out: counter!("fieldline_mqtt_bytes_out_total"),
+            },
+        })
+    }
+
+    /// Counts readings, or a message, set aside for a reason.
+    pub(crate) fn quarantined(&self, reason: Reason, count: u64) {
+        with_local_recorder(self.recorder.as_ref(), || {
+            counter!("fieldline_quarantined_total", "reason" => reason.as_str()).increment(count);
+        });
+    }
+
+    /// Counts a block that `storage` has settled.
+    pub(crate) fn block(&self, outcome: Option<&storage::Outcome>, readings: u64) {
+        match outcome {
+            Some(storage::Outcome::Stored) => {
+                self.blocks.increment(1);
+                self.block_readings.increment(readings);
+            }
+            Some(storage::Outcome::Duplicate) => self.duplicates.increment(1),
+            Some(storage::Outcome::Quarantined) => self.quarantined(Reason::Malformed, 1),
+            None => {}
+        }
+    }
+
+    /// Everything in Prometheus's text format.
+    pub(crate) fn render(&self, stats: &Stats) -> String {
+        self.broker.connections.set(stats.connections as f64);
+        self.broker.sessions.set(stats.sessions as f64);
+        self.broker.messages_in.absolute(stats.messages_in);
+        self.broker.messages_out.absolute(stats.messages_out);
+        self.broker.messages_dropped.absolute(stats.messages_dropped);
+        self.broker.messages_refused.absolute(stats.messages_refused);
+        self.broker.bytes_in.absolute(stats.bytes_in);
+        self.broker.bytes_out.absolute(stats.bytes_out);
+        self.handle.render()
+    }
+}
