@@ -8,10 +8,14 @@ mod json;
 mod line;
 mod scalar;
 mod senml;
+#[cfg(test)]
+mod tests;
+mod time;
+mod value;
 
 use fieldline_model::{Metric, Reason, Timestamp};
 
-pub use line::{LineContext, Precision, line};
+pub use line::{LineContext, Precision, UnknownPrecision, line};
 
 use crate::Rows;
 

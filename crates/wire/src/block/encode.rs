@@ -142,12 +142,15 @@ impl<'a> Dictionary<'a> {
     }
 }
 
+/// Length, first, second and last time.
+type VectorKey = (usize, i64, i64, i64);
+
 /// The different vectors of times: columns that share one name it instead of repeating it.
 #[derive(Default)]
 struct TimeVectors<'a> {
-    /// By length, first, second and last time, which tells almost all vectors apart; where two
-    /// agree in these and yet differ, the later one is written out.
-    known: HashMap<(usize, i64, i64, i64), (&'a [i64], i32)>,
+    /// The key tells almost all vectors apart; where two agree in it and yet differ, the later one
+    /// is written out.
+    known: HashMap<VectorKey, (&'a [i64], i32)>,
     last: i32,
 }
 
