@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod golden;
 mod hostile;
 mod size;
 
