@@ -144,7 +144,12 @@ async fn open_journal(config: &Config) -> anyhow::Result<Journal> {
     let opened =
         tokio::task::spawn_blocking(move || Journal::open(Arc::new(DiskFs), &folder, journal_config, now_ms));
     let (journal, recovery) = opened.await?.context("cannot open the journal")?;
-    tracing::info!(?recovery, "journal open");
+    tracing::info!(
+        segments = recovery.segments,
+        damaged_readings = recovery.damaged_readings,
+        sealed_lanes = recovery.sealed_lanes,
+        "journal open"
+    );
     Ok(journal)
 }
 
