@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use async_trait::async_trait;
@@ -24,6 +25,9 @@ use crate::quarantine::{LedgerQuarantine, QuarantineDesk};
 use crate::retention;
 use crate::stop;
 use crate::waiting::Waiting;
+
+/// How long open requests may take to end at shutdown.
+const DOORS_CLOSE: Duration = Duration::from_secs(10);
 
 /// A running server. Dropping it without [`Server::stop`] loses nothing that was acknowledged.
 #[derive(Debug)]
@@ -101,7 +105,11 @@ impl Server {
     pub async fn stop(self) {
         self.doors.send_replace(true);
         for task in self.door_tasks {
-            finished(task.await);
+            // A client that never ends its request must not keep the server from stopping.
+            match tokio::time::timeout(DOORS_CLOSE, task).await {
+                Ok(outcome) => finished(outcome),
+                Err(_elapsed) => tracing::warn!("a listener did not close in time"),
+            }
         }
         self.work.send_replace(true);
         for task in self.work_tasks {

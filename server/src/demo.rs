@@ -106,6 +106,14 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_of_an_agent_s_configuration_is_sound() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../samplconfig/factory/agent.toml");
+        let config: edge_agent::Config = settings::read(Path::new(path)).unwrap();
+        config.check().unwrap();
+        assert_eq!(config.gateway.id.as_str(), "hall-7");
+    }
+
+    #[test]
     fn an_unknown_demo_is_told_with_the_known_ones() {
         let error = Demo::load("moonbase").unwrap_err().to_string();
         assert!(error.contains("factory"), "{error}");

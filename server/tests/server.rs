@@ -7,10 +7,10 @@ use bytes::Bytes;
 use fieldline_model::{
     AckMessage, Class, GatewayId, Quality, ReadingRef, SeqRange, StreamId, Timestamp, ValueRef,
 };
-use fieldline_mqtt::{ClientOptions, Connection, Event, PublishError, QoS};
+use fieldline_mqtt::{ClientError, ClientOptions, Connection, Event, PublishError, QoS, TlsClient};
 use fieldline_server::app::Server;
 use fieldline_server::client::Api;
-use fieldline_server::config::Config;
+use fieldline_server::config::{Config, TlsSettings};
 use fieldline_wire::BlockBuilder;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -288,4 +288,71 @@ async fn a_taken_port_and_a_taken_folder_are_told() {
     let error = format!("{:#}", Server::start(nowhere).await.unwrap_err());
     assert!(error.contains("/proc/nowhere") && error.contains("--data"), "{error}");
     site.server.stop().await;
+}
+
+/// A certificate authority that signs for the server and for gateways.
+struct Authority(rcgen::CertifiedIssuer<'static, rcgen::KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        Self(rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// Certificate and key in PEM.
+    fn sign(&self, name: &str, hosts: &[&str]) -> (String, String) {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(hosts).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let key = rcgen::KeyPair::generate().unwrap();
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+}
+
+#[tokio::test]
+async fn with_mutual_tls_a_gateway_speaks_for_itself_only() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let (certificate, key) = authority.sign("server", &["127.0.0.1"]);
+    let mut config = config(folder.path());
+    config.mqtt.tls = Some(TlsSettings {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        certificate: file("server.pem", &certificate),
+        key: file("server.key", &key),
+        client_ca: file("ca.pem", &authority.0.pem()),
+    });
+    let server = Server::start(config).await.unwrap();
+    let port = server.mqtts_address().unwrap().port();
+    let options = |client_id: &str, identity: Option<(String, String)>| {
+        let mut options = ClientOptions::new("127.0.0.1", port, client_id);
+        let (certificate, key) = identity.unzip();
+        options.tls = Some(TlsClient {
+            ca: authority.0.pem().into_bytes(),
+            certificate: certificate.map(String::into_bytes),
+            key: key.map(String::into_bytes),
+            ..TlsClient::default()
+        });
+        options
+    };
+    let identity = || Some(authority.sign("gw-1", &[]));
+    let mut gateway = Connection::open(&options("gw-1", identity())).await.unwrap();
+    publish(&mut gateway, "$aws/rules/fieldline_ingest/gw-1", block("gw-1", 1, 2)).await.unwrap();
+    let foreign = publish(&mut gateway, "$aws/rules/fieldline_ingest/gw-2", block("gw-2", 1, 2)).await;
+    assert_eq!(foreign, Err(PublishError::NotAuthorized));
+    gateway
+        .subscribe(&[("fieldline/gw-1/ack", QoS::AtLeastOnce), ("fieldline/gw-2/ack", QoS::AtLeastOnce)])
+        .unwrap();
+    let Event::Subscribed { granted, .. } = next(&mut gateway).await else { panic!() };
+    assert!(granted[0].is_ok() && granted[1].is_err(), "{granted:?}");
+    let other_name = Connection::open(&options("gw-2", identity())).await;
+    assert!(matches!(other_name, Err(ClientError::ConnectRefused { code: 0x85 })), "{other_name:?}");
+    let stranger = Connection::open(&options("gw-1", Some(Authority::new().sign("gw-1", &[])))).await;
+    assert!(stranger.is_err());
+    assert!(Connection::open(&options("gw-1", None)).await.is_err());
+    server.stop().await;
 }
