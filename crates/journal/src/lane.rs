@@ -8,7 +8,7 @@ use fieldline_model::{Class, LaneBooks, RangeSet, SeqRange};
 use crate::cursor::{self, Cursor, Found};
 use crate::error::Error;
 use crate::frame::Place;
-use crate::fs::{Fs, read_all};
+use crate::fs::Fs;
 use crate::recovery::Recovery;
 use crate::scan::{Findings, scan};
 use crate::segment::{self, Segment};
@@ -144,8 +144,9 @@ impl Lane {
         for number in numbers {
             let path = self.path.join(segment::file_name(number));
             let file = fs.open(&path).map_err(Error::io("open", &path))?;
-            let bytes = read_all(file.as_ref()).map_err(Error::io("read", &path))?;
-            let (segment, findings) = scan(&bytes, &self.path, Place { epoch: self.epoch, segment: number });
+            let place = Place { epoch: self.epoch, segment: number };
+            let (segment, findings) =
+                scan(file.as_ref(), &self.path, place).map_err(Error::io("read", &path))?;
             let begun = findings.first_seq.is_some() || !segment.present.is_empty();
             tail_in_doubt = findings.tail_bytes > 0 || (tail_in_doubt && !begun);
             recovery.segments += 1;
