@@ -1,5 +1,7 @@
 //! The server as others see it: by MQTT and HTTP, on free ports, in folders of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
 use std::path::Path;
 use std::time::Duration;
 

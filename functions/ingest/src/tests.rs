@@ -5,11 +5,14 @@ use fieldline_wire::BlockBuilder;
 
 use super::*;
 
+/// A refused message: gateway, reason, the readings that are settled, payload.
+type Kept = (GatewayId, Reason, Option<SeqRange>, Bytes);
+
 /// Keeps what it is given; refuses everything while `broken`.
 #[derive(Debug, Default)]
 struct Shelf {
     blocks: Mutex<Vec<Block>>,
-    refused: Mutex<Vec<(GatewayId, Reason, Option<SeqRange>, Bytes)>>,
+    refused: Mutex<Vec<Kept>>,
     broken: bool,
 }
 
