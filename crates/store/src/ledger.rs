@@ -164,3 +164,68 @@ impl GatewayLedger {
         Self { gateway, reported, streams, refused, balance }
     }
 }
+
+/// Messages set aside, by gateway and reason.
+pub(crate) type RefusedCounts = BTreeMap<GatewayId, BTreeMap<String, u64>>;
+
+/// What a store itself knows of a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamRecord {
+    pub(crate) stream: StreamId,
+    pub(crate) class: Class,
+    pub(crate) stored: RangeSet,
+    pub(crate) quarantined: RangeSet,
+}
+
+impl Refused {
+    /// The reason, cut to 64 bytes.
+    pub(crate) fn reason_word(&self) -> String {
+        let mut word = self.reason.clone();
+        word.truncate(word.floor_char_boundary(64));
+        word
+    }
+}
+
+/// Brings together what the store knows and what the gateways said; streams of which nothing has come
+/// yet are among it.
+pub(crate) fn assemble(
+    only: Option<&GatewayId>,
+    books: BTreeMap<GatewayId, ReportedBooks>,
+    streams: Vec<StreamRecord>,
+    refused: RefusedCounts,
+) -> Vec<GatewayLedger> {
+    let mut known: BTreeMap<StreamId, StreamRecord> =
+        streams.into_iter().map(|record| (record.stream.clone(), record)).collect();
+    for (gateway, report) in &books {
+        for lane in &report.books.lanes {
+            let stream = StreamId { gateway: gateway.clone(), epoch: lane.epoch };
+            known.entry(stream.clone()).or_insert_with(|| StreamRecord {
+                stream,
+                class: lane.class,
+                stored: RangeSet::new(),
+                quarantined: RangeSet::new(),
+            });
+        }
+    }
+    let mut gateways: BTreeMap<GatewayId, Vec<StreamLedger>> = BTreeMap::new();
+    for gateway in books.keys().chain(refused.keys()) {
+        gateways.entry(gateway.clone()).or_default();
+    }
+    for record in known.into_values() {
+        let report = books.get(&record.stream.gateway);
+        let lane = report
+            .and_then(|report| report.books.lanes.iter().find(|lane| lane.epoch == record.stream.epoch));
+        let gateway = record.stream.gateway.clone();
+        let StreamRecord { stream, class, stored, quarantined } = record;
+        let ledger = StreamLedger::new(stream, class, stored, quarantined, lane.cloned());
+        gateways.entry(gateway).or_default().push(ledger);
+    }
+    let wanted = gateways.into_iter().filter(|(gateway, _)| only.is_none_or(|only| only == gateway));
+    wanted
+        .map(|(gateway, streams)| {
+            let reported = books.get(&gateway).cloned();
+            let refused = refused.get(&gateway).cloned().unwrap_or_default();
+            GatewayLedger::new(gateway, reported, streams, refused)
+        })
+        .collect()
+}

@@ -5,7 +5,7 @@
 //!   siblings of what is here.
 //! - [`SqliteStore`] keeps both in one SQLite file: a block is stored when its log row is committed;
 //!   heads in memory and compressed chunks are derived from the log.
-//! - MemoryStore keeps the same in memory, plainly; it is the model that the contract suite compares with.
+//! - [`MemoryStore`] keeps the same in memory, plainly; it is the model that [`contract`] compares with.
 //!
 //! It is not: a place that parses payloads, speaks HTTP or reads a clock. `now` comes in as an argument.
 //!
@@ -19,7 +19,7 @@
 //!
 //! The file format is described in `docs/formats/store.md`.
 //!
-//! ```no_run
+//! ```
 //! use std::sync::Arc;
 //! use fieldline_model::{Class, DeviceId, GatewayId, Metric, Quality, StreamId, Timestamp};
 //! use fieldline_store::{ReceivedBlock, SeriesQuery, SqliteConfig, SqliteStore, TimeSeriesStore};
@@ -53,9 +53,13 @@
 //! ```
 
 mod aggregate;
+pub mod contract;
 mod error;
 mod glob;
 mod ledger;
+mod memory;
+mod order;
+mod points;
 mod port;
 mod query;
 mod sqlite;
@@ -64,6 +68,7 @@ pub use aggregate::Aggregate;
 pub use error::StoreError;
 pub use glob::Glob;
 pub use ledger::{Balance, GatewayLedger, Ledger, OwnStream, Refused, ReportedBooks, StreamLedger};
+pub use memory::MemoryStore;
 pub use port::{ReceivedBlock, TimeSeriesStore, Written};
 pub use query::{
     Buckets, Cursor, CursorError, DeviceInfo, DevicePage, DeviceQuery, Latest, Point, Series, SeriesPage,

@@ -1,0 +1,152 @@
+//! The tables, and how connections are set up.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+
+use crate::StoreError;
+
+/// `FLst`, so that `file` and we know the file.
+const APPLICATION: i64 = 0x464C_7374;
+/// The version of the tables.
+pub(super) const VERSION: i64 = 1;
+/// Fits a dozen chunks of a dense hour, so that little is lost at the end of pages.
+const PAGE_BYTES: u32 = 32 << 10;
+/// Pages in the write-ahead log at which it is taken into the file: 16 MiB.
+const CHECKPOINT_PAGES: u32 = 512;
+/// Bytes that the write-ahead log keeps afterwards.
+const WAL_BYTES: u32 = 16 << 20;
+
+const TABLES: &str = "
+CREATE TABLE stream (
+    id INTEGER PRIMARY KEY,
+    gateway TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    class INTEGER NOT NULL,
+    counter INTEGER NOT NULL,
+    UNIQUE (gateway, epoch));
+CREATE TABLE run (
+    stream INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (stream, kind, first)) WITHOUT ROWID;
+CREATE TABLE gap (
+    stream INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    base INTEGER NOT NULL,
+    PRIMARY KEY (stream, first)) WITHOUT ROWID;
+CREATE TABLE log (
+    id INTEGER PRIMARY KEY,
+    ord INTEGER NOT NULL,
+    plain INTEGER NOT NULL,
+    received INTEGER NOT NULL,
+    block BLOB NOT NULL);
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY,
+    device TEXT NOT NULL,
+    metric TEXT NOT NULL);
+CREATE TABLE chunk (
+    series INTEGER NOT NULL,
+    t0 INTEGER NOT NULL,
+    t1 INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    data INTEGER NOT NULL,
+    summary BLOB NOT NULL,
+    PRIMARY KEY (series, t0)) WITHOUT ROWID;
+CREATE TABLE data (
+    id INTEGER PRIMARY KEY,
+    bytes BLOB NOT NULL);
+CREATE TABLE books (
+    gateway TEXT PRIMARY KEY,
+    received INTEGER NOT NULL,
+    books TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE own (
+    gateway TEXT PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    created INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE refused (
+    id INTEGER PRIMARY KEY,
+    gateway TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    received INTEGER NOT NULL,
+    bytes BLOB NOT NULL);
+CREATE TABLE refused_count (
+    gateway TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (gateway, reason)) WITHOUT ROWID;
+CREATE TABLE damaged (
+    id INTEGER PRIMARY KEY,
+    what TEXT NOT NULL,
+    bytes BLOB NOT NULL);
+";
+
+/// Opens the file for the writer; makes the tables in an empty one.
+pub(super) fn open_writer(file: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let mut connection = connect(file, flags)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    check(file, &connection)?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    connection.pragma_update(None, "cache_size", -16_384)?;
+    create(&mut connection)?;
+    Ok(connection)
+}
+
+/// Opens the file for queries.
+pub(super) fn open_reader(file: &Path) -> Result<Connection, StoreError> {
+    let connection = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "query_only", "ON")?;
+    connection.pragma_update(None, "cache_size", -8_192)?;
+    Ok(connection)
+}
+
+fn connect(file: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // Readers wait out the moments in which the write-ahead log is reset or recovered.
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    Ok(connection)
+}
+
+/// An empty file is ours to fill; any other has to say that it is ours, in a version that we know.
+fn check(file: &Path, connection: &Connection) -> Result<(), StoreError> {
+    let foreign = || StoreError::Foreign { file: file.to_owned() };
+    let number = |name: &str| -> Result<i64, StoreError> {
+        match connection.pragma_query_value(None, name, |row| row.get(0)) {
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+                Err(foreign())
+            }
+            other => Ok(other?),
+        }
+    };
+    let (application, found) = (number("application_id")?, number("user_version")?);
+    let table: Option<String> =
+        connection.query_row("SELECT name FROM sqlite_schema LIMIT 1", [], |row| row.get(0)).optional()?;
+    match (application, table) {
+        (0, None) => Ok(()),
+        (APPLICATION, _) if found > VERSION => {
+            Err(StoreError::Newer { file: file.to_owned(), found, known: VERSION })
+        }
+        (APPLICATION, _) => Ok(()),
+        _ => Err(foreign()),
+    }
+}
+
+fn create(connection: &mut Connection) -> Result<(), StoreError> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == VERSION {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(TABLES)?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    Ok(transaction.commit()?)
+}
