@@ -1,0 +1,6 @@
+//! The journal against crashes, faults, damage, a model, and a real disk.
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod oracle;
