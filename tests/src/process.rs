@@ -96,12 +96,24 @@ impl Process {
         Ok(())
     }
 
-    /// Asks it to stop (SIGTERM) and waits for its end.
+    /// The process that it runs itself, such as the program under `strace`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn child_id(&self) -> Result<u32> {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+        let first = children.split_whitespace().next().context("the process has no child")?;
+        Ok(first.parse()?)
+    }
+
+    /// Asks it, or the process that it runs, to stop (SIGTERM) and waits for its end.
     ///
     /// # Errors
     /// It is still there after `patience`.
-    pub fn terminate(&mut self, patience: Duration) -> Result<ExitStatus> {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).context("a process id is never 0")?;
+    pub fn terminate(&mut self, instead: Option<u32>, patience: Duration) -> Result<ExitStatus> {
+        let id = instead.unwrap_or(self.child.id());
+        let pid = Pid::from_raw(id.cast_signed()).context("a process id is never 0")?;
         kill_process(pid, Signal::TERM)?;
         self.wait(patience)
     }

@@ -1,11 +1,12 @@
 //! One connection to the server: blocks out, the store's acknowledgements in.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use fieldline_model::{AckMessage, GatewayTopic, RuleTopic};
-use fieldline_mqtt::{ClientError, Connection, Event, Message, MessageId, QoS};
+use fieldline_model::{AckMessage, GatewayTopic, RuleTopic, SeqRange};
+use fieldline_mqtt::{ClientError, Connection, Event, Message, MessageId, QoS, Token};
 use tokio::sync::watch;
 
 use super::pace::Pace;
@@ -17,6 +18,9 @@ use crate::clock;
 
 /// How long the server may take to grant the subscription to acknowledgements.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long nothing is sent after the server has refused a block: it is busy or its disk is full.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// The state of one connection.
 pub(crate) struct Link<'a> {
@@ -31,6 +35,10 @@ pub(crate) struct Link<'a> {
     live_due: Option<Instant>,
     /// When the backlog may go on; `None` if nothing of it waits for its pace.
     backlog_due: Option<Instant>,
+    /// Blocks that the server has not answered yet.
+    unanswered: HashMap<Token, (u64, SeqRange)>,
+    /// Nothing is sent before this.
+    paused_until: Option<Instant>,
     books_due: Instant,
     books_sent: Option<Vec<u8>>,
 }
@@ -49,6 +57,8 @@ impl<'a> Link<'a> {
             ack_topic: GatewayTopic::Ack(uplink.gateway.clone()).to_string(),
             live_due: None,
             backlog_due: None,
+            unanswered: HashMap::new(),
+            paused_until: None,
             books_due: now,
             books_sent: None,
         }
@@ -116,6 +126,10 @@ impl<'a> Link<'a> {
             tracing::warn!(blocks = again, "no acknowledgement from the store; sending again");
             self.uplink.board.update(|state| state.blocks_sent_again += again as u64);
         }
+        if self.paused_until.is_some_and(|until| until > now) {
+            return Ok(());
+        }
+        self.paused_until = None;
         if self.live_due.is_some_and(|due| due <= now) {
             while self.send_next(Kind::Live).await? {}
             self.live_due = None;
@@ -159,7 +173,10 @@ impl<'a> Link<'a> {
 
     fn send(&mut self, pick: Pick, packed: Packed) -> anyhow::Result<bool> {
         let (length, count) = (packed.bytes.len(), packed.range.count());
-        self.connection.publish(&self.ingest_topic, Bytes::from(packed.bytes), QoS::AtLeastOnce, false)?;
+        let bytes = Bytes::from(packed.bytes);
+        if let Some(token) = self.connection.publish(&self.ingest_topic, bytes, QoS::AtLeastOnce, false)? {
+            self.unanswered.insert(token, (pick.epoch, packed.range));
+        }
         let now = Instant::now();
         self.plan.sent(pick.epoch, packed.range, now);
         self.pace.spend(length, now);
@@ -191,10 +208,17 @@ impl<'a> Link<'a> {
     async fn handle(&mut self, event: Event) -> anyhow::Result<()> {
         match event {
             Event::Message { message, id, .. } => self.take_ack(&message, id).await,
-            Event::Refused(_, reason) => {
-                tracing::error!(?reason, "the server refused a block; it stays in the journal");
+            Event::Refused(token, reason) => {
+                if let Some((epoch, range)) = self.unanswered.remove(&token) {
+                    tracing::warn!(?reason, %range, "the server refused a block; it is sent again");
+                    self.plan.refused(epoch, range);
+                    let now = Instant::now();
+                    self.paused_until = Some(now + REFUSED_PAUSE);
+                    self.live_due = Some(now + REFUSED_PAUSE);
+                }
             }
-            Event::Published(_) | Event::Subscribed { .. } | Event::Unsubscribed { .. } => {}
+            Event::Published(token) => drop(self.unanswered.remove(&token)),
+            Event::Subscribed { .. } | Event::Unsubscribed { .. } => {}
         }
         Ok(())
     }
@@ -247,7 +271,7 @@ impl<'a> Link<'a> {
     }
 
     fn next_wake(&self) -> Instant {
-        [self.live_due, self.backlog_due, self.plan.next_due()]
+        [self.live_due, self.backlog_due, self.paused_until, self.plan.next_due()]
             .into_iter()
             .flatten()
             .fold(self.books_due, Instant::min)

@@ -109,6 +109,13 @@ impl Plan {
         }
     }
 
+    /// The server would not take a block: it is to be sent again.
+    pub(crate) fn refused(&mut self, epoch: u64, range: SeqRange) {
+        let lane = self.lane(epoch);
+        lane.under_way.retain(|sent| sent.range != range);
+        lane.sent.remove(range);
+    }
+
     /// Takes back what the store has not acknowledged in time, to be sent again; says how many
     /// blocks that is.
     pub(crate) fn overdue(&mut self, now: Instant) -> usize {

@@ -132,7 +132,8 @@ impl Agent {
     /// It does not stop, or not well.
     pub fn stop(&mut self) -> Result<()> {
         if let Some(mut process) = self.process.take() {
-            let status = process.terminate(STOP)?;
+            let wrapped = (!self.wrapper.is_empty()).then(|| process.child_id()).transpose()?;
+            let status = process.terminate(wrapped, STOP)?;
             ensure!(status.success(), "the agent ended with {status}:\n{}", process.log_tail());
         }
         Ok(())

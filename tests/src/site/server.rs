@@ -83,7 +83,7 @@ impl Server {
     /// It does not stop, or not well.
     pub fn stop(&mut self) -> Result<()> {
         if let Some(mut process) = self.process.take() {
-            let status = process.terminate(STOP)?;
+            let status = process.terminate(None, STOP)?;
             ensure!(status.success(), "the server ended with {status}:\n{}", process.log_tail());
         }
         Ok(())

@@ -52,7 +52,8 @@ fn a_puback_is_written_after_the_fdatasync_that_covers_its_reading() -> Result<(
         })
         .collect();
     publish(site.agent.mqtt_address(), "traced", &messages)?;
-    site.agent.kill()?;
+    // strace writes the rest of the trace when the agent has ended.
+    site.agent.stop()?;
     let events = trace::read(&std::fs::read_to_string(&file)?)?;
     check(&events)?;
     site.finish()

@@ -44,7 +44,7 @@ fn up(more: &[&str]) -> Result<Up> {
 
 impl Up {
     fn stop(mut self) -> Result<()> {
-        let status = self.process.terminate(Duration::from_secs(30))?;
+        let status = self.process.terminate(None, Duration::from_secs(30))?;
         ensure!(status.success(), "it ended with {status}:\n{}", self.process.log_tail());
         drop(self.folder);
         Ok(())

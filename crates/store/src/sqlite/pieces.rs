@@ -84,7 +84,8 @@ pub(super) fn of_head(head: &Head, from: i64, to: i64, pieces: &mut Vec<Piece>) 
 /// Visits all pieces of a series that overlap `[from, to)`, those of heads and those on disk, in
 /// clusters: ascending in time, and no piece of one overlaps one of another.
 ///
-/// `heads` have to be read before: what is flushed in between is then seen twice, and not missed.
+/// `heads` have to be read before the transaction began in which `connection` is: what is flushed in
+/// between is then seen twice, and not missed.
 pub(super) fn clusters(
     connection: &Connection,
     series: u32,

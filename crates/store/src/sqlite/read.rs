@@ -30,6 +30,8 @@ pub(super) fn series(shared: &Shared, query: &SeriesQuery) -> Result<SeriesPage,
         };
         while page.left > 0 {
             let (wanted, next) = snapshot(shared, query, &start);
+            // One state of the chunks, and a later one than that of the heads.
+            let _state = connection.unchecked_transaction()?;
             for wanted in wanted {
                 read(connection, shared, query, wanted, &mut page)?;
                 if page.left == 0 {
@@ -251,6 +253,7 @@ pub(super) fn latest(shared: &Shared, device: &DeviceId) -> Result<Vec<Latest>, 
         metrics.map(|(metric, number)| (metric, number, heads(number))).collect()
     };
     shared.with_reader(|connection| {
+        let _state = connection.unchecked_transaction()?;
         let mut newest = Vec::new();
         for (metric, number, mut pieces) in metrics {
             pieces.extend(last_chunk(connection, number)?.map(Piece::Chunk));
