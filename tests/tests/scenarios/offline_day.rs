@@ -72,6 +72,14 @@ fn a_day_offline_drains_at_its_pace_while_live_readings_pass() -> Result<()> {
     println!("the agent has taken {:.1} MiB at most", memory as f64 / f64::from(1 << 20));
     ensure!(memory <= MEMORY_BYTES_MAX, "{memory} bytes of memory with a backlog of {readings}");
 
+    // A power cut in the middle of it: recovery reads the whole backlog, and must not hold it.
+    site.agent.kill()?;
+    let restarted = Instant::now();
+    site.agent.start()?;
+    let memory = site.agent.memory_bytes_max()?;
+    println!("restarted in {:?} with {:.1} MiB", restarted.elapsed(), memory as f64 / f64::from(1 << 20));
+    ensure!(memory <= MEMORY_BYTES_MAX, "recovery took {memory} bytes of memory");
+
     let sent_before = bytes_sent(&site)?;
     site.server.start()?;
     let began = Instant::now();

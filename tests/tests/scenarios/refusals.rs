@@ -112,7 +112,10 @@ fn data_of_a_newer_version_is_refused_and_left_alone() -> Result<()> {
     for database in databases {
         raise_user_version(&database)?;
     }
-    expect(&fails(site.server.launch()?)?, &["newer", &site.server.data().to_string_lossy()]);
+    expect(
+        &fails(site.server.launch()?)?,
+        &["schema version 9999", "upgrade", &site.server.data().to_string_lossy()],
+    );
     site.finish()
 }
 
