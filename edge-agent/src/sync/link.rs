@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bytes::Bytes;
 use fieldline_model::{AckMessage, GatewayTopic, RuleTopic, SeqRange};
-use fieldline_mqtt::{ClientError, Connection, Event, Message, MessageId, QoS, Token};
+use fieldline_mqtt::{ClientError, Connection, Event, Message, MessageId, PublishError, QoS, Token};
 use tokio::sync::watch;
 
 use super::pace::Pace;
@@ -208,19 +208,26 @@ impl<'a> Link<'a> {
     async fn handle(&mut self, event: Event) -> anyhow::Result<()> {
         match event {
             Event::Message { message, id, .. } => self.take_ack(&message, id).await,
-            Event::Refused(token, reason) => {
-                if let Some((epoch, range)) = self.unanswered.remove(&token) {
-                    tracing::warn!(?reason, %range, "the server refused a block; it is sent again");
-                    self.plan.refused(epoch, range);
-                    let now = Instant::now();
-                    self.paused_until = Some(now + REFUSED_PAUSE);
-                    self.live_due = Some(now + REFUSED_PAUSE);
-                }
-            }
+            Event::Refused(token, reason) => self.refused(token, reason),
             Event::Published(token) => drop(self.unanswered.remove(&token)),
             Event::Subscribed { .. } | Event::Unsubscribed { .. } => {}
         }
         Ok(())
+    }
+
+    /// A block that the server cannot read waits for its timeout, so that it does not hold up others;
+    /// any other refusal means that the server is busy.
+    fn refused(&mut self, token: Token, reason: PublishError) {
+        let Some((epoch, range)) = self.unanswered.remove(&token) else { return };
+        if reason == PublishError::PayloadFormatInvalid {
+            tracing::error!(epoch, %range, "the server cannot read a block; it stays in the journal");
+            return;
+        }
+        tracing::warn!(?reason, %range, "the server is busy; a block is sent again");
+        self.plan.refused(epoch, range);
+        let again = Instant::now() + REFUSED_PAUSE;
+        self.paused_until = Some(again);
+        self.live_due = Some(again);
     }
 
     /// The store has something: the journal lets go of it, and then the message is acknowledged.
