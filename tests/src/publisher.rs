@@ -51,15 +51,20 @@ impl Publisher {
     /// # Errors
     /// A message is refused for good, or nothing moves for a long time.
     pub async fn run(&self, source: &mut impl Source) -> Result<()> {
-        let mut state = State { next: 0, unacknowledged: VecDeque::new(), progress: Instant::now() };
+        let ended = "not connected yet".to_owned();
+        let mut state = State { next: 0, unacknowledged: VecDeque::new(), progress: Instant::now(), ended };
         loop {
-            if let Ok(connection) = Connection::open(&self.options()).await
-                && state.drive(connection, self.window, source).await?
-            {
-                return Ok(());
+            match Connection::open(&self.options()).await {
+                Ok(connection) => {
+                    if state.drive(connection, self.window, source).await? {
+                        return Ok(());
+                    }
+                }
+                Err(error) => state.ended = format!("{error}"),
             }
             if state.progress.elapsed() > PATIENCE {
-                bail!("{} has waited {PATIENCE:?} for an acknowledgement", self.client_id);
+                let (id, ended) = (&self.client_id, state.ended);
+                bail!("{id} has waited {PATIENCE:?} for an acknowledgement; the last connection: {ended}");
             }
             sleep(PAUSE).await;
         }
@@ -131,6 +136,8 @@ struct State {
     next: u64,
     unacknowledged: VecDeque<u64>,
     progress: Instant,
+    /// Why the last connection ended.
+    ended: String,
 }
 
 impl State {
@@ -178,9 +185,15 @@ impl State {
                 return Ok(true);
             }
             match timeout_at(wake, connection.next()).await {
-                Err(_) if !flying.is_empty() && heard.elapsed() >= SILENCE => return Ok(false),
+                Err(_) if !flying.is_empty() && heard.elapsed() >= SILENCE => {
+                    self.ended = format!("silence with {} messages in flight", flying.len());
+                    return Ok(false);
+                }
                 Err(_) => {}
-                Ok(Err(_)) => return Ok(false),
+                Ok(Err(error)) => {
+                    self.ended = format!("{error}");
+                    return Ok(false);
+                }
                 Ok(Ok(event)) => {
                     heard = Instant::now();
                     if !self.hear(event, &mut flying, source)? {
@@ -208,7 +221,10 @@ impl State {
                 }
                 Ok(true)
             }
-            Event::Refused(_, PublishError::QuotaExceeded) => Ok(false),
+            Event::Refused(_, PublishError::QuotaExceeded) => {
+                self.ended = "refused, quota exceeded".to_owned();
+                Ok(false)
+            }
             Event::Refused(_, reason) => bail!("a good message was refused: {reason:?}"),
             _ => Ok(true),
         }

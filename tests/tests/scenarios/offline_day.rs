@@ -12,17 +12,19 @@ use fieldline_tests::{Site, machine};
 use serde_json::{Value, json};
 
 const DEVICES: u64 = 100;
+const DEVICES_PER_CONNECTION: u64 = 10;
 const PER_MESSAGE: u64 = 400;
 const MEMORY_BYTES_MAX: u64 = 24 << 20;
 const PROBES: i64 = 40;
 /// AWS IoT Core's limit, the agent's default.
 const PACE_BYTES: u64 = 512_000;
 
-/// What a hundred devices have measured once a second since `base_ms`.
+/// What ten of the devices have measured once a second since `base_ms`; they share a connection, as
+/// behind a field bus.
 struct Day {
     base_ms: i64,
     messages: u64,
-    device: u64,
+    first_device: u64,
 }
 
 impl Day {
@@ -35,18 +37,20 @@ impl Day {
 
 impl Source for Day {
     fn due(&mut self, index: u64) -> Option<tokio::time::Instant> {
-        (index < self.messages).then(tokio::time::Instant::now)
+        (index < self.messages * DEVICES_PER_CONNECTION).then(tokio::time::Instant::now)
     }
 
     fn message(&mut self, index: u64) -> (String, Bytes) {
+        let device = self.first_device + index % DEVICES_PER_CONNECTION;
+        let index = index / DEVICES_PER_CONNECTION;
         let mut text = String::with_capacity(40 * PER_MESSAGE as usize);
         for second in index * PER_MESSAGE..(index + 1) * PER_MESSAGE {
             let time = self.base_ms + 1_000 * second.cast_signed();
             text.push_str(if text.is_empty() { "[" } else { "," });
-            text.push_str(&format!("{{\"v\":{:?},\"ts\":{time}}}", Self::value(self.device, second)));
+            text.push_str(&format!("{{\"v\":{:?},\"ts\":{time}}}", Self::value(device, second)));
         }
         text.push(']');
-        (format!("telemetry/day-{}", self.device), Bytes::from(text))
+        (format!("telemetry/day-{device}"), Bytes::from(text))
     }
 
     fn acknowledged(&mut self, _: u64) {}
@@ -111,10 +115,10 @@ fn fill(site: &Site, messages: u64) -> Result<i64> {
     let address = site.agent.mqtt_address();
     runtime()?.block_on(async {
         let mut devices = tokio::task::JoinSet::new();
-        for device in 0..DEVICES {
-            let mut publisher = Publisher::new(address, &format!("day-{device}"));
+        for first_device in (0..DEVICES).step_by(DEVICES_PER_CONNECTION as usize) {
+            let mut publisher = Publisher::new(address, &format!("bus-{first_device}"));
             publisher.window = 4;
-            let mut day = Day { base_ms, messages, device };
+            let mut day = Day { base_ms, messages, first_device };
             devices.spawn(async move { publisher.run(&mut day).await });
         }
         while let Some(ended) = devices.join_next().await {
