@@ -182,10 +182,12 @@ impl Records {
         self.bytes.clear();
         self.parts.clear();
         for (class, rows) in Class::ALL.into_iter().zip(lanes) {
+            // By index: `iter().skip(from)` would walk all rows before, for each record anew.
+            let rest = |from: usize| (from..rows.len()).map_while(|index| rows.get(index));
             let mut from = 0;
             while from < rows.len() {
-                let count = rows.iter().skip(from).scan(0, until_full).count().max(1);
-                record::encode(rows.iter().skip(from).take(count), &mut self.bytes);
+                let count = rest(from).scan(0, until_full).count().max(1);
+                record::encode(rest(from).take(count), &mut self.bytes);
                 let counted = u32::try_from(count).unwrap_or(u32::MAX);
                 self.parts.push(Part { class, count: counted, end: self.bytes.len() });
                 from += count;
