@@ -118,6 +118,7 @@ struct Machine {
     crash_at: Option<u64>,
     crashed: bool,
     faults: Vec<(Range<u64>, Fault)>,
+    faulty_kinds: Vec<(Kind, Fault)>,
     space: Option<u64>,
 }
 
@@ -141,6 +142,7 @@ impl SimFs {
             crash_at: None,
             crashed: false,
             faults: Vec::new(),
+            faulty_kinds: Vec::new(),
             space,
         };
         Self { machine: Arc::new(Mutex::new(machine)) }
@@ -174,9 +176,16 @@ impl SimFs {
         self.machine().faults.push((operations, fault));
     }
 
+    /// Lets every operation of a kind fail, as [`SimFs::fail`] does.
+    pub fn fail_every(&self, kind: Kind, fault: Fault) {
+        self.machine().faulty_kinds.push((kind, fault));
+    }
+
     /// Lets nothing fail any more.
     pub fn heal(&self) {
-        self.machine().faults.clear();
+        let mut machine = self.machine();
+        machine.faults.clear();
+        machine.faulty_kinds.clear();
     }
 
     /// Limits the bytes of all files together; an append that does not fit writes what fits and
@@ -249,10 +258,9 @@ impl Machine {
         self.crashed = self.crash_at == Some(number);
         self.is_up()?;
         self.history.push(Operation { kind, path: path.to_owned() });
-        match self.faults.iter().find(|(range, _)| range.contains(&number)) {
-            Some((_, fault)) => Err((*fault).into()),
-            None => Ok(()),
-        }
+        let numbered = self.faults.iter().find(|(range, _)| range.contains(&number)).map(|(_, fault)| *fault);
+        let of_kind = self.faulty_kinds.iter().find(|(faulty, _)| *faulty == kind).map(|(_, fault)| *fault);
+        numbered.or(of_kind).map_or(Ok(()), |fault| Err(fault.into()))
     }
 
     fn append(&mut self, node: usize, bytes: &[u8]) -> io::Result<()> {

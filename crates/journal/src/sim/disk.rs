@@ -320,8 +320,8 @@ impl Content {
         if self.unreadable.iter().any(|bad| bad.start < from + length && from < bad.end) {
             return Err(super::Fault::Eio.into());
         }
-        for (to, byte) in buffer.iter_mut().zip(rest) {
-            *to = *byte;
+        if let (Some(to), Some(bytes)) = (buffer.get_mut(..length), rest.get(..length)) {
+            to.copy_from_slice(bytes);
         }
         Ok(length)
     }

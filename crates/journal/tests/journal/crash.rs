@@ -2,76 +2,24 @@
 //! second crash while the machine comes up again.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use fieldline_journal::sim::{Kind, Outcome, SimFs};
-use fieldline_journal::{Config, DROP_OLDEST, EXPIRED, Error, Journal};
-use fieldline_model::{Class, RangeSet, SeqRange};
+use fieldline_journal::{DROP_OLDEST, EXPIRED, Error};
+use fieldline_model::Class;
 
-use crate::oracle::{Dice, Oracle, START_MS, new_disk, open, ranges, small};
+use crate::oracle::{Dice, Oracle, START_MS, new_disk, open};
+use crate::workload::{Call, STEPS, config};
 
 /// A second crash at every so manieth operation; the next first crash takes the operations beside.
 const SECOND_STRIDE: u64 = 10;
 const SECOND_SAMPLES: u64 = 5;
 
-fn config() -> Config {
-    Config { age_max: Some(Duration::from_secs(20)), bytes_max: 8 * 1024, ..small() }
-}
-
-/// Opens, and does everything that a journal can do, until the end or the crash. The dice have a seed
-/// of their own, so every run does the same up to its crash.
 fn first_life(disk: &SimFs, oracle: &mut Oracle) -> Result<(), Error> {
     let (journal, _) = open(disk, config(), START_MS)?;
     let mut dice = Dice(7);
-    for step in 0..36 {
-        let now_ms = START_MS + step * 2_000;
-        match step % 9 {
-            3 => release_some(&journal, oracle, &mut dice)?,
-            5 => release_oldest(&journal, oracle)?,
-            7 => oracle.expire(&journal, now_ms)?,
-            8 => journal.save_cursors()?,
-            _ => {
-                let ids = batch(oracle, &mut dice);
-                oracle.commit(&journal, &ids, step % 2 == 0, now_ms)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// One to five records in up to three lanes.
-fn batch(oracle: &mut Oracle, dice: &mut Dice) -> Vec<u64> {
-    (0..=dice.below(5))
-        .map(|_| {
-            let class = [Class::Live, Class::Live, Class::History, Class::Alarm][dice.below(4) as usize];
-            oracle.offer(class, 1 + dice.below(4) as u32, 8 + dice.below(600) as usize)
-        })
-        .collect()
-}
-
-/// Ranges from anywhere, which need not end where records do.
-fn release_some(journal: &Journal, oracle: &mut Oracle, dice: &mut Dice) -> Result<(), Error> {
-    for lane in journal.lanes() {
-        let Some(last) = lane.buffered.last() else { continue };
-        let mut stored = RangeSet::new();
-        for _ in 0..2 {
-            let first = 1 + dice.below(last);
-            stored.insert(SeqRange::new(first, (first + dice.below(4)).min(last)));
-        }
-        oracle.release(journal, lane.epoch, &stored)?;
-    }
-    Ok(())
-}
-
-/// The older half of what waits, so that segments go.
-fn release_oldest(journal: &Journal, oracle: &mut Oracle) -> Result<(), Error> {
-    for lane in journal.lanes() {
-        let half = lane.buffered.count() / 2;
-        let first = lane.buffered.runs().first().map_or(1, |run| run.first);
-        if half > 0 {
-            let stored = lane.buffered.intersection(&ranges(first, first + half));
-            oracle.release(journal, lane.epoch, &stored)?;
-        }
+    for step in 0..STEPS {
+        let call = Call::plan(step, &journal, oracle, &mut dice);
+        call.make(&journal, oracle)?;
     }
     Ok(())
 }

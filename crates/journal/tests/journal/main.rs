@@ -3,4 +3,10 @@
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod workload;
