@@ -5,7 +5,11 @@ mod crash;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
