@@ -13,6 +13,7 @@ mod heads;
 mod ledgers;
 mod numbers;
 mod open;
+mod packs;
 mod pieces;
 mod queue;
 mod read;
@@ -109,7 +110,7 @@ impl SqliteStore {
         now: Timestamp,
         faults: Faults,
     ) -> Result<Self, StoreError> {
-        let open::Opened { connection, live, ledgers, log, next_data, damaged, lock } = open::open(folder)?;
+        let open::Opened { connection, live, ledgers, log, next_pack, damaged, lock } = open::open(folder)?;
         let newest = Timestamp::from_nanos(log.newest);
         tracing::info!(
             series = live.registry.len(),
@@ -121,7 +122,7 @@ impl SqliteStore {
         );
         let shared = Arc::new(Shared::new(open::file_in(folder), config, faults, live, ledgers));
         shared.stats().damaged = damaged;
-        let writer = Writer::new(connection, Arc::clone(&shared), log, next_data);
+        let writer = Writer::new(connection, Arc::clone(&shared), log, next_pack);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())

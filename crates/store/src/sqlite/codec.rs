@@ -3,7 +3,7 @@
 use fieldline_model::{Quality, Value};
 
 use super::bytes::{Reader, put_signed, put_unsigned};
-use super::numbers::{self, Effort};
+use super::numbers;
 use crate::points::{OrderRun, Points, Values};
 
 const VERSION: u8 = 1;
@@ -35,7 +35,6 @@ pub(super) struct Packed {
 /// Packs at least one tidy point; `None` only if a library fails.
 pub(super) fn encode(points: &Points, orders: &[OrderRun]) -> Option<Packed> {
     let mut out = vec![0, 0, 0, 0, VERSION, 0];
-    put_unsigned(&mut out, points.len() as u64);
     let mut flags = encode_times(&points.times, &mut out)?;
     put_orders(orders, &mut out);
     if !points.qualities.is_empty() {
@@ -49,24 +48,24 @@ pub(super) fn encode(points: &Points, orders: &[OrderRun]) -> Option<Packed> {
     Some(Packed { bytes: out, exponent })
 }
 
-/// Unpacks points; `None` if the bytes are damaged.
-pub(super) fn decode(bytes: &[u8]) -> Option<Points> {
+/// Unpacks `count` points, the first at `first`; `None` if the bytes are damaged.
+pub(super) fn decode(bytes: &[u8], count: usize, first: i64) -> Option<Points> {
     let (sum, body) = bytes.split_at_checked(4)?;
     if u32::from_le_bytes(sum.try_into().ok()?) != checksum(body) {
         return None;
     }
     let mut reader = Reader::new(body);
     let (version, flags) = (reader.byte()?, reader.byte()?);
-    let count = reader.size().filter(|count| (1..=POINTS_MAX).contains(count))?;
-    if version != VERSION {
+    if version != VERSION || !(1..=POINTS_MAX).contains(&count) {
         return None;
     }
-    let times = decode_times(&mut reader, flags, count)?;
+    let times = decode_times(&mut reader, flags, count, first)?;
     let orders = take_orders(&mut reader, count)?;
     let qualities = if flags & QUALITIES != 0 { take_qualities(&mut reader, count)? } else { Vec::new() };
     let values = decode_values(&mut reader, flags & KIND_BITS, count)?;
     let points = Points::new(times, values, qualities, orders);
-    (points.values.len() == count && points.is_tidy()).then_some(points)
+    (points.values.len() == count && points.times.first() == Some(&first) && points.is_tidy())
+        .then_some(points)
 }
 
 fn checksum(body: &[u8]) -> u32 {
@@ -92,17 +91,15 @@ fn encode_times(times: &[i64], out: &mut Vec<u8>) -> Option<u8> {
     // Differences wrap where the span of a chunk exceeds 63 bits; they wrap back when read.
     let step = times.get(1).map_or(0, |second| second.wrapping_sub(first));
     let regular = times.iter().zip(times.iter().skip(1)).all(|(one, next)| next.wrapping_sub(*one) == step);
-    put_signed(out, first);
     if regular {
         put_signed(out, step);
         return Some(REGULAR);
     }
-    section(out, |out| numbers::pack(times, Effort::Any, out))?;
+    section(out, |out| numbers::pack(times, out))?;
     Some(0)
 }
 
-fn decode_times(reader: &mut Reader<'_>, flags: u8, count: usize) -> Option<Vec<i64>> {
-    let first = reader.signed()?;
+fn decode_times(reader: &mut Reader<'_>, flags: u8, count: usize, first: i64) -> Option<Vec<i64>> {
     if flags & REGULAR == 0 {
         return numbers::unpack(take_section(reader)?, count);
     }
@@ -110,27 +107,32 @@ fn decode_times(reader: &mut Reader<'_>, flags: u8, count: usize) -> Option<Vec<
     Some((0..count as i64).map(|at| first.wrapping_add(at.wrapping_mul(step))).collect())
 }
 
+/// The last run ends where the points do.
 fn put_orders(orders: &[OrderRun], out: &mut Vec<u8>) {
     let mut last = OrderRun { order: 0, end: 0 };
-    put_unsigned(out, orders.len() as u64);
-    for run in orders {
+    let inner = orders.len().saturating_sub(1);
+    put_unsigned(out, inner as u64);
+    for (at, run) in orders.iter().enumerate() {
         put_signed(out, run.order.wrapping_sub(last.order) as i64);
-        put_unsigned(out, (run.end - last.end) as u64);
+        if at < inner {
+            put_unsigned(out, (run.end - last.end) as u64);
+        }
         last = *run;
     }
 }
 
 fn take_orders(reader: &mut Reader<'_>, count: usize) -> Option<Vec<OrderRun>> {
-    let runs = reader.size().filter(|runs| *runs <= count)?;
-    let mut orders = Vec::with_capacity(runs);
+    let inner = reader.size().filter(|inner| *inner < count)?;
+    let mut orders = Vec::with_capacity(inner + 1);
     let mut last = OrderRun { order: 0, end: 0 };
-    for _ in 0..runs {
+    for at in 0..=inner {
         let order = last.order.wrapping_add(reader.signed()? as u64);
-        let end = last.end.checked_add(reader.size()?).filter(|end| *end <= count)?;
+        let length = if at < inner { reader.size()? } else { count.checked_sub(last.end)? };
+        let end = last.end.checked_add(length).filter(|end| *end <= count)?;
         last = OrderRun { order, end };
         orders.push(last);
     }
-    (last.end == count).then_some(orders)
+    Some(orders)
 }
 
 fn put_qualities(qualities: &[Quality], out: &mut Vec<u8>) {
@@ -158,14 +160,14 @@ fn encode_values(values: &Values, out: &mut Vec<u8>) -> Option<(u8, Option<u8>)>
         Values::Float(values) => {
             if let Some((exponent, whole)) = numbers::as_decimals(values) {
                 out.push(exponent);
-                section(out, |out| numbers::pack(&whole, Effort::Whole, out))?;
+                section(out, |out| numbers::pack_whole(&whole, out))?;
                 return Some((DECIMAL, Some(exponent)));
             }
-            section(out, |out| numbers::pack(values, Effort::Any, out))?;
+            section(out, |out| numbers::pack(values, out))?;
             FLOAT
         }
         Values::Integer(values) => {
-            section(out, |out| numbers::pack(values, Effort::Any, out))?;
+            section(out, |out| numbers::pack(values, out))?;
             INTEGER
         }
         Values::Boolean(values) => {

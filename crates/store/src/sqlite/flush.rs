@@ -2,11 +2,14 @@
 
 use std::ops::Range;
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, Transaction, params};
 
 use super::codec;
 use super::cut::{cuts, joins};
 use super::heads::Heads;
+use super::packs::{self, Entry, Packer, Place};
 use super::summary;
 use crate::StoreError;
 use crate::aggregate::Summary;
@@ -28,7 +31,7 @@ pub(super) struct NewChunk {
 #[derive(Debug)]
 pub(super) struct OldChunk {
     t0: i64,
-    data: i64,
+    pack: i64,
     /// The bytes, if they cannot be read; they are set aside.
     damaged: Option<Vec<u8>>,
 }
@@ -78,19 +81,21 @@ fn pack_series(
 ) -> Result<Change, StoreError> {
     let mut change = Change { series, old: Vec::new(), new: Vec::new() };
     let Some((first, last)) = points.span() else { return Ok(change) };
+    // Retention may delete chunks meanwhile.
+    let _state = connection.unchecked_transaction()?;
     let chunks = overlapping(connection, series, first, last)?;
     for group in plan(&points.times, &chunks) {
         let mut merged = points.slice(group.points.start, group.points.end);
         if let Some(chunk) = group.chunk {
-            let bytes = read_data(connection, chunk.data)?.unwrap_or_default();
-            let old = codec::decode(&bytes);
+            let bytes = packs::read(connection, chunk.place)?;
+            let old = codec::decode(&bytes, chunk.count, chunk.t0);
             if let Some(old) = &old {
                 // Behind the new points: where the order numbers are equal, the points are.
                 merged.append(old);
                 merged.make_tidy();
             }
             let damaged = old.is_none().then_some(bytes);
-            change.old.push(OldChunk { t0: chunk.t0, data: chunk.data, damaged });
+            change.old.push(OldChunk { t0: chunk.t0, pack: chunk.place.pack, damaged });
         }
         add_chunks(&merged, base, &mut change.new)?;
     }
@@ -121,29 +126,20 @@ struct Row {
     t0: i64,
     t1: i64,
     count: usize,
-    data: i64,
+    place: Place,
 }
 
 /// The chunks that overlap a span, and the one before it, by time.
 fn overlapping(connection: &Connection, series: u32, first: i64, last: i64) -> Result<Vec<Row>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT t0, t1, n, data FROM chunk WHERE series = ?1 AND t0 <= ?3
+        "SELECT t0, t1, n, pack, start, size FROM chunk WHERE series = ?1 AND t0 <= ?3
          AND t0 >= coalesce((SELECT max(t0) FROM chunk WHERE series = ?1 AND t0 <= ?2), ?2)",
     )?;
     let rows = statement.query_map(params![series, first, last], |row| {
-        Ok(Row {
-            t0: row.get(0)?,
-            t1: row.get(1)?,
-            count: usize::try_from(row.get::<_, i64>(2)?).unwrap_or(usize::MAX),
-            data: row.get(3)?,
-        })
+        let count = usize::try_from(row.get::<_, i64>(2)?).unwrap_or(usize::MAX);
+        Ok(Row { t0: row.get(0)?, t1: row.get(1)?, count, place: Place::of(row, 3)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
-}
-
-pub(super) fn read_data(connection: &Connection, data: i64) -> Result<Option<Vec<u8>>, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT bytes FROM data WHERE id = ?")?;
-    Ok(statement.query_row([data], |row| row.get(0)).optional()?)
 }
 
 /// New points, and the chunk with which they are packed.
@@ -187,40 +183,50 @@ fn put_between(groups: &mut Vec<Group>, before: Option<Row>, times: &[i64], poin
     groups.push(Group { chunk, points });
 }
 
-/// Writes the outcome; the chunks that are final come first, so that those which will be replaced lie
-/// together. `next` is the next free number in the table `data`.
+/// Writes the outcome. Chunks that are final and chunks that will be replaced go to packs of their own.
+/// `next` is the first free number in the table `pack`.
 pub(super) fn save(
     transaction: &Transaction<'_>,
     flushed: &Flushed,
     next: &mut i64,
 ) -> Result<(), StoreError> {
-    let mut drop_chunk = transaction.prepare_cached("DELETE FROM chunk WHERE series = ? AND t0 = ?")?;
-    let mut drop_data = transaction.prepare_cached("DELETE FROM data WHERE id = ?")?;
+    let holed = delete(transaction, &flushed.changes)?;
+    let mut packer = Packer::new(transaction, *next);
+    for open in [false, true] {
+        for change in &flushed.changes {
+            for new in change.new.iter().filter(|new| new.open == open) {
+                let NewChunk { t0, t1, count, summary, bytes, .. } = new;
+                let (t0, t1, count, series) = (*t0, *t1, *count, change.series);
+                packer.add(&Entry { series, t0, t1, count, summary }, bytes)?;
+            }
+        }
+        if !open {
+            packer.end()?;
+        }
+    }
+    for pack in holed {
+        packer.tidy(pack)?;
+    }
+    *next = packer.finish()?;
+    Ok(())
+}
+
+/// Deletes the chunks whose place others take; says from which packs.
+fn delete(transaction: &Transaction<'_>, changes: &[Change]) -> Result<BTreeSet<i64>, StoreError> {
+    let mut delete = transaction.prepare_cached("DELETE FROM chunk WHERE series = ? AND t0 = ?")?;
     let mut set_aside = transaction.prepare_cached("INSERT INTO damaged (what, bytes) VALUES (?, ?)")?;
-    for change in &flushed.changes {
+    let mut holed = BTreeSet::new();
+    for change in changes {
         for old in &change.old {
-            drop_chunk.execute(params![change.series, old.t0])?;
-            drop_data.execute([old.data])?;
+            delete.execute(params![change.series, old.t0])?;
+            holed.insert(old.pack);
             if let Some(bytes) = &old.damaged {
                 set_aside
                     .execute(params![format!("chunk of series {} at {}", change.series, old.t0), bytes])?;
             }
         }
     }
-    let mut add_data = transaction.prepare_cached("INSERT INTO data (id, bytes) VALUES (?, ?)")?;
-    let mut add_chunk = transaction
-        .prepare_cached("INSERT INTO chunk (series, t0, t1, n, data, summary) VALUES (?, ?, ?, ?, ?, ?)")?;
-    for open in [false, true] {
-        for change in &flushed.changes {
-            for new in change.new.iter().filter(|new| new.open == open) {
-                add_data.execute(params![*next, new.bytes])?;
-                let count = i64::try_from(new.count).unwrap_or(i64::MAX);
-                add_chunk.execute(params![change.series, new.t0, new.t1, count, *next, new.summary])?;
-                *next += 1;
-            }
-        }
-    }
-    Ok(())
+    Ok(holed)
 }
 
 #[cfg(test)]
@@ -229,7 +235,7 @@ mod tests {
 
     #[test]
     fn one_late_point_touches_one_chunk() {
-        let row = |t0, t1| Row { t0, t1, count: 5_000, data: t0 };
+        let row = |t0, t1| Row { t0, t1, count: 5_000, place: Place::default() };
         let chunks = [row(0, 90), row(100, 190), row(200, 290)];
         let groups = plan(&[95, 150, 195, 300, 310], &chunks);
         let found: Vec<(Option<i64>, Range<usize>)> =

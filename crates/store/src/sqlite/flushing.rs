@@ -137,7 +137,7 @@ impl Writer {
 
     fn commit_flush(&mut self, flushed: &Flushed) -> Result<(), StoreError> {
         let faults = &self.shared.faults;
-        let mut next = self.next_data;
+        let mut next = self.next_pack;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         flush::save(&transaction, flushed, &mut next)?;
         faults.reach(FaultPoint::ChunksInserted)?;
@@ -145,7 +145,7 @@ impl Writer {
         faults.reach(FaultPoint::LogDeleted)?;
         transaction.commit()?;
         faults.reach(FaultPoint::FlushCommitted)?;
-        self.next_data = next;
+        self.next_pack = next;
         self.shared.stats().damaged += flushed.damaged();
         Ok(())
     }

@@ -9,32 +9,48 @@ const POWERS: [f64; 10] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 /// Whole numbers up to here are exact as doubles.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// How to spend time on a column.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Effort {
-    /// The values are whole numbers without a common divisor (decimals in their own resolution).
-    Whole,
-    /// Find out what they are.
-    Any,
+/// Appends a column of at least one number; its length is not told. What they are is found out.
+pub(super) fn pack<T: Number>(numbers: &[T], out: &mut Vec<u8>) -> Option<()> {
+    pack_as(numbers, &ChunkConfig::default(), out)
 }
 
-/// Appends a column of at least one number; its length is not told.
-pub(super) fn pack<T: Number>(numbers: &[T], effort: Effort, out: &mut Vec<u8>) -> Option<()> {
-    let mut config = ChunkConfig::default();
-    if matches!(effort, Effort::Whole) {
-        config = config.with_mode_spec(ModeSpec::Classic).with_delta_spec(delta_of(numbers));
-    }
+/// The same for whole numbers without a common divisor, such as decimals in their own resolution. To
+/// look only at the size of differences takes half the time of pco's own search.
+pub(super) fn pack_whole(numbers: &[i64], out: &mut Vec<u8>) -> Option<()> {
+    let delta = delta_of(numbers);
+    let config = ChunkConfig::default().with_mode_spec(ModeSpec::Classic).with_delta_spec(delta);
+    pack_as(numbers, &config, out)
+}
+
+fn pack_as<T: Number>(numbers: &[T], config: &ChunkConfig, out: &mut Vec<u8>) -> Option<()> {
     let file = FileCompressor::default();
-    let mut chunk = file.chunk_compressor(numbers, &config).ok()?;
+    let mut chunk = file.chunk_compressor(numbers, config).ok()?;
     file.write_header(&mut *out).ok()?;
     chunk.write_meta(&mut *out).ok()?;
     chunk.write_page(0, &mut *out).ok()?;
     Some(())
 }
 
-/// Left to pco for short columns, where the search costs little.
-fn delta_of<T: Number>(_numbers: &[T]) -> DeltaSpec {
-    DeltaSpec::Auto
+/// Which differences take the fewest bits: none, those of neighbours, or the differences of those.
+fn delta_of(numbers: &[i64]) -> DeltaSpec {
+    let bits = |number: i64| u64::from(u64::BITS - number.unsigned_abs().leading_zeros());
+    let middle = numbers.get(numbers.len() / 2).copied().unwrap_or(0);
+    let (mut plain, mut first, mut second) = (0, 0, 0);
+    let (mut last, mut last_step) = (middle, 0i64);
+    for number in numbers {
+        let step = number.wrapping_sub(last);
+        plain += bits(number.wrapping_sub(middle));
+        first += bits(step);
+        second += bits(step.wrapping_sub(last_step));
+        (last, last_step) = (*number, step);
+    }
+    if plain <= first.min(second) {
+        DeltaSpec::NoOp
+    } else if first <= second {
+        DeltaSpec::TryConsecutive(1)
+    } else {
+        DeltaSpec::TryConsecutive(2)
+    }
 }
 
 /// Reads a column of `count` numbers; all of `bytes` belongs to it.

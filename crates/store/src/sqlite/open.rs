@@ -22,7 +22,7 @@ pub(super) struct Opened {
     pub(super) live: Live,
     pub(super) ledgers: Ledgers,
     pub(super) log: LogState,
-    pub(super) next_data: i64,
+    pub(super) next_pack: i64,
     pub(super) damaged: u64,
     /// Held as long as the store is open.
     pub(super) lock: File,
@@ -48,9 +48,9 @@ pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
     let mut live = Live::default();
     load_series(&connection, &mut live)?;
     let (log, damaged) = replay(&mut connection, &mut live)?;
-    let next_data =
-        connection.query_row("SELECT coalesce(max(id), 0) + 1 FROM data", [], |row| row.get(0))?;
-    Ok(Opened { connection, live, ledgers, log, next_data, damaged, lock })
+    let next_pack =
+        connection.query_row("SELECT coalesce(max(id), 0) + 1 FROM pack", [], |row| row.get(0))?;
+    Ok(Opened { connection, live, ledgers, log, next_pack, damaged, lock })
 }
 
 /// Makes the folder, durably, and locks it.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 
 use super::codec;
-use super::flush::read_data;
 use super::heads::{Head, Segment};
+use super::packs::{self, Place};
 use super::shared::Shared;
 use super::summary;
 use crate::StoreError;
@@ -29,7 +29,7 @@ pub(super) struct ChunkRow {
     pub(super) t0: i64,
     pub(super) t1: i64,
     pub(super) count: u64,
-    pub(super) data: i64,
+    pub(super) place: Place,
     pub(super) summary: Vec<u8>,
 }
 
@@ -57,9 +57,10 @@ impl Piece {
             Self::Segment(segment) => Ok(Arc::new(segment.points.clone())),
             Self::Open(points, _) => Ok(Arc::clone(points)),
             Self::Chunk(chunk) => {
-                let bytes = read_data(connection, chunk.data)?.unwrap_or_default();
-                let points = codec::decode(&bytes).unwrap_or_else(|| {
-                    tracing::error!(chunk = chunk.data, points = chunk.count, "a chunk is damaged");
+                let bytes = packs::read(connection, chunk.place)?;
+                let count = usize::try_from(chunk.count).unwrap_or(usize::MAX);
+                let points = codec::decode(&bytes, count, chunk.t0).unwrap_or_else(|| {
+                    tracing::error!(pack = chunk.place.pack, points = chunk.count, "a chunk is damaged");
                     shared.stats().damaged += 1;
                     Points::default()
                 });
@@ -97,7 +98,7 @@ pub(super) fn clusters(
     let mut heads = heads.into_iter().peekable();
     let mut cluster = Cluster { pieces: Vec::new(), end: i64::MIN, visit };
     let mut statement = connection.prepare_cached(
-        "SELECT t0, t1, n, data, summary FROM chunk WHERE series = ?1 AND t0 < ?3
+        "SELECT t0, t1, n, pack, start, size, summary FROM chunk WHERE series = ?1 AND t0 < ?3
          AND t0 >= coalesce((SELECT max(t0) FROM chunk WHERE series = ?1 AND t0 <= ?2), ?2) ORDER BY t0",
     )?;
     let mut rows = statement.query(params![series, from, to])?;
@@ -126,7 +127,7 @@ pub(super) fn clusters(
 /// The last chunk of a series.
 pub(super) fn last_chunk(connection: &Connection, series: u32) -> Result<Option<ChunkRow>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT t0, t1, n, data, summary FROM chunk WHERE series = ? ORDER BY t0 DESC LIMIT 1",
+        "SELECT t0, t1, n, pack, start, size, summary FROM chunk WHERE series = ? ORDER BY t0 DESC LIMIT 1",
     )?;
     let mut rows = statement.query([series])?;
     Ok(rows.next()?.map(chunk_row).transpose()?)
@@ -137,8 +138,8 @@ fn chunk_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<ChunkRow> {
         t0: row.get(0)?,
         t1: row.get(1)?,
         count: row.get::<_, i64>(2)?.cast_unsigned(),
-        data: row.get(3)?,
-        summary: row.get(4)?,
+        place: Place::of(row, 3)?,
+        summary: row.get(6)?,
     })
 }
 

@@ -10,10 +10,10 @@ use crate::StoreError;
 const APPLICATION: i64 = 0x464C_7374;
 /// The version of the tables.
 pub(super) const VERSION: i64 = 1;
-/// Fits a dozen chunks of a dense hour, so that little is lost at the end of pages.
-const PAGE_BYTES: u32 = 32 << 10;
+/// Small, since each commit writes some pages whole. Chunks lie in packs of many pages.
+const PAGE_BYTES: u32 = 4 << 10;
 /// Pages in the write-ahead log at which it is taken into the file: 16 MiB.
-const CHECKPOINT_PAGES: u32 = 512;
+const CHECKPOINT_PAGES: u32 = 4_096;
 /// Bytes that the write-ahead log keeps afterwards.
 const WAL_BYTES: u32 = 16 << 20;
 
@@ -52,11 +52,15 @@ CREATE TABLE chunk (
     t0 INTEGER NOT NULL,
     t1 INTEGER NOT NULL,
     n INTEGER NOT NULL,
-    data INTEGER NOT NULL,
+    pack INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    size INTEGER NOT NULL,
     summary BLOB NOT NULL,
     PRIMARY KEY (series, t0)) WITHOUT ROWID;
-CREATE TABLE data (
+CREATE INDEX chunk_pack ON chunk (pack);
+CREATE TABLE pack (
     id INTEGER PRIMARY KEY,
+    chunks INTEGER NOT NULL,
     bytes BLOB NOT NULL);
 CREATE TABLE books (
     gateway TEXT PRIMARY KEY,

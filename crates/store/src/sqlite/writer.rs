@@ -38,15 +38,15 @@ pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) shared: Arc<Shared>,
     pub(super) log: LogState,
-    /// The next free number in the table `data`.
-    pub(super) next_data: i64,
+    /// The next free number in the table `pack`.
+    pub(super) next_pack: i64,
     pub(super) flushing: Flushing,
     pub(super) failed: bool,
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, shared: Arc<Shared>, log: LogState, next_data: i64) -> Self {
-        Self { connection, shared, log, next_data, flushing: Flushing::default(), failed: false }
+    pub(super) fn new(connection: Connection, shared: Arc<Shared>, log: LogState, next_pack: i64) -> Self {
+        Self { connection, shared, log, next_pack, flushing: Flushing::default(), failed: false }
     }
 
     /// Works until the queue is closed and empty. Returns whether all is well.
@@ -110,7 +110,9 @@ impl Writer {
                 answer(reply, result);
             }
             Command::Retain(before, reply) => {
-                let result = self.guarded(|writer| retention::retain(&mut writer.connection, before.nanos()));
+                let result = self.guarded(|writer| {
+                    retention::retain(&mut writer.connection, before.nanos(), &mut writer.next_pack)
+                });
                 answer(reply, result);
             }
             Command::Flush(reply) => {
