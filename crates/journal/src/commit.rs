@@ -41,6 +41,8 @@ pub(crate) struct Active {
     length: u64,
     /// Whether the segment's name is durable.
     named: bool,
+    /// Whether something was written to it that is not known to be durable.
+    in_doubt: bool,
 }
 
 /// A batch as it goes to one lane.
@@ -83,7 +85,7 @@ impl Journal {
                 Ok(placed) => return Ok(placed),
                 Err(error) => error,
             };
-            // The files that were written to are in doubt: the next attempt takes new ones.
+            // Files in doubt are never synced again: the next attempt takes new ones.
             self.inner.abandon(&mut writer);
             if renewed || error.is_no_space() {
                 return Err(error);
@@ -95,21 +97,28 @@ impl Journal {
 }
 
 impl Inner {
-    /// Closes all open segments; one that holds nothing durable is removed, so that a disk that stays
-    /// full does not fill up with files.
+    /// Closes the segments in doubt; one that holds nothing durable is removed, so that a disk that
+    /// stays full does not fill up with files.
     fn abandon(&self, writer: &mut Writer) {
-        for (epoch, active) in std::mem::take(&mut writer.active) {
+        let in_doubt: Vec<(u64, Active)> =
+            writer.active.extract_if(.., |_, active| active.in_doubt).collect();
+        for (epoch, active) in in_doubt {
             let mut state = self.state();
-            let Some(lane) = state.lane(epoch) else { continue };
-            let Some(empty) =
-                lane.segments.iter().position(|s| s.number == active.number && s.present.is_empty())
-            else {
+            let Some(segment) = state.segment(epoch, active.number) else { continue };
+            segment.overruled = true;
+            if !segment.present.is_empty() {
                 continue;
-            };
-            let segment = lane.segments.remove(empty);
+            }
+            let path = segment.path.clone();
             drop(state);
-            if let Err(error) = self.fs.remove(&segment.path) {
-                tracing::debug!(%error, "cannot remove an empty segment");
+            match self.fs.remove(&path) {
+                Ok(()) => {
+                    if let Some(lane) = self.state().lane(epoch) {
+                        lane.segments.retain(|segment| segment.number != active.number);
+                    }
+                }
+                // It is tried again when other segments go.
+                Err(error) => tracing::debug!(%error, "cannot remove an empty segment"),
             }
         }
     }
@@ -147,7 +156,9 @@ impl Inner {
             by_class.insert(Class::Live, Vec::new());
         }
         let mut placed = vec![Placed { epoch: 0, first_seq: 0 }; records.len()];
-        let note_number = self.state().note.as_ref().map_or(1, |(number, _)| number + 1);
+        // A number for each attempt, so that the note of a failed one is older than its successor's.
+        writer.note_number += 1;
+        let note_number = writer.note_number;
         let mut note_frame = note.map(|note| (note_number, note));
         let mut shares = Vec::new();
         for (class, indices) in by_class {
@@ -209,10 +220,14 @@ impl Inner {
         let epoch = (random >> 11).max(1);
         let lane = Lane::new(&self.folder, class, epoch);
         self.fs.create_dir_all(&lane.path).map_err(Error::io("make", &lane.path))?;
-        self.fs.sync_dir(&self.folder).map_err(Error::io("sync", &self.folder))?;
-        let mut state = self.state();
-        state.lanes.push(lane);
-        state.lanes.sort_by_key(|lane| (lane.class, lane.epoch));
+        if let Err(error) = self.fs.sync_dir(&self.folder) {
+            // The next attempt draws another epoch; this one must not pile up.
+            if let Err(error) = self.fs.remove_dir(&lane.path) {
+                tracing::debug!(%error, "cannot remove an empty lane");
+            }
+            return Err(Error::io("sync", &self.folder)(error));
+        }
+        self.state().add(lane);
         Ok(epoch)
     }
 
@@ -244,7 +259,7 @@ impl Inner {
             lane.next_segment = number + 1;
         }
         let length = segment::HEADER_BYTES as u64;
-        let active = Active { number, file, length, named: false };
+        let active = Active { number, file, length, named: false, in_doubt: true };
         let header = segment::header(Place { epoch, segment: number }, class, last_seq + 1);
         let written = active.file.append(&header).map_err(Error::io("write", &segment_path));
         writer.active.insert(epoch, active);
@@ -270,6 +285,7 @@ impl Inner {
             return Err(Error::UnknownLane { epoch: share.epoch });
         };
         let path = self.segment_path(share.epoch, share.number);
+        active.in_doubt = true;
         active.length += share.bytes.len() as u64;
         if let Some(segment) = self.state().segment(share.epoch, share.number) {
             segment.bytes = active.length;
@@ -290,10 +306,12 @@ impl Inner {
     }
 
     /// Lets readers see what has become durable.
-    fn publish(&self, writer: &Writer, shares: Vec<Share>, note: Option<(u64, String)>) {
+    fn publish(&self, writer: &mut Writer, shares: Vec<Share>, note: Option<(u64, String)>) {
         let mut state = self.state();
         for share in shares {
-            let length = writer.active.get(&share.epoch).map_or(0, |active| active.length);
+            let Some(active) = writer.active.get_mut(&share.epoch) else { continue };
+            active.in_doubt = false;
+            let length = active.length;
             if let Some(segment) = state.segment(share.epoch, share.number) {
                 for (header, offset) in &share.frames {
                     segment.note_frame(header, *offset);

@@ -1,7 +1,7 @@
 //! What has become of a lane's readings, kept beside the segments that they came from.
 //!
-//! Written atomically before any segment is unlinked, in turn to `cursor.a` and `cursor.b`, so that
-//! one damaged file leaves the one before it. Losing what came since costs a resend, no reading.
+//! Written in turn to `cursor.a` and `cursor.b`. Before a segment is unlinked both are written, so
+//! that what is gone is known from either; losing what came since costs a resend, no reading.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use fieldline_model::{Class, RangeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::fs::{Fs, read_all};
+use crate::fs::{self, Fs};
 
 const NAMES: [&str; 2] = ["cursor.a", "cursor.b"];
 const MAGIC: &str = "FLCURSOR1";
@@ -19,10 +19,12 @@ const MAGIC: &str = "FLCURSOR1";
 /// The content of a cursor file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
+    /// Grows with each write; even ones stand in `cursor.a`.
     pub(crate) generation: u64,
     pub(crate) epoch: u64,
     pub(crate) class: Class,
     pub(crate) last_seq: u64,
+    /// The number of the next segment: no number is used twice in an epoch.
     pub(crate) next_segment: u64,
     pub(crate) sealed: bool,
     pub(crate) stored: RangeSet,
@@ -33,51 +35,37 @@ pub(crate) struct Cursor {
 }
 
 /// What was found of a lane's cursor.
-#[derive(Debug)]
-pub(crate) enum Found {
-    /// No cursor has been written.
-    None,
-    /// The newest one. `damaged` says that a file beside it cannot be read and may have been newer.
-    Cursor { cursor: Cursor, damaged: bool },
-    /// There are files and none can be read.
-    Damaged,
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// The newest one that can be read.
+    pub(crate) cursor: Option<Cursor>,
+    /// Whether a file cannot be read; it may have been the newer one.
+    pub(crate) damaged: bool,
 }
 
-/// Reads a lane's cursor.
-pub(crate) fn load(fs: &dyn Fs, lane: &Path) -> Result<Found, Error> {
-    let names = fs.read_dir(lane).map_err(Error::io("list", lane))?;
-    let (mut best, mut damaged): (Option<Cursor>, bool) = (None, false);
-    for name in NAMES.iter().filter(|name| names.iter().any(|found| found == *name)) {
-        let path = lane.join(name);
-        let file = fs.open(&path).map_err(Error::io("open", &path))?;
-        let bytes = read_all(file.as_ref()).map_err(Error::io("read", &path))?;
-        match parse(&bytes) {
-            Some(cursor) if best.as_ref().is_none_or(|best| best.generation < cursor.generation) => {
-                best = Some(cursor);
+/// Reads a lane's cursor; `names` is what its folder holds.
+pub(crate) fn load(fs: &dyn Fs, lane: &Path, names: &[String]) -> Found {
+    let mut found = Found::default();
+    for name in NAMES.iter().filter(|name| names.iter().any(|there| there == *name)) {
+        let bytes = fs.open(&lane.join(name)).and_then(|file| fs::read_all(file.as_ref()));
+        match bytes.ok().as_deref().and_then(parse) {
+            Some(cursor) if found.cursor.as_ref().is_none_or(|best| best.generation < cursor.generation) => {
+                found.cursor = Some(cursor);
             }
             Some(_) => {}
-            None => damaged = true,
+            None => found.damaged = true,
         }
     }
-    Ok(match best {
-        Some(cursor) => Found::Cursor { cursor, damaged },
-        None if damaged => Found::Damaged,
-        None => Found::None,
-    })
+    found
 }
 
-/// Writes a cursor: a temporary file, synced, takes the place of the older of the two.
+/// Writes a cursor in place of the older of the two.
 pub(crate) fn save(fs: &dyn Fs, lane: &Path, cursor: &Cursor) -> Result<(), Error> {
     let name = if cursor.generation.is_multiple_of(2) { "cursor.a" } else { "cursor.b" };
-    let (temporary, path) = (lane.join("cursor.tmp"), lane.join(name));
     let body = serde_json::to_string(cursor)
-        .map_err(|error| Error::io("write", &path)(std::io::Error::other(error)))?;
+        .map_err(|error| Error::io("write", &lane.join(name))(std::io::Error::other(error)))?;
     let crc = checksum(CrcAlgorithm::Crc32Iscsi, body.as_bytes());
-    let file = fs.create(&temporary).map_err(Error::io("create", &temporary))?;
-    file.append(format!("{MAGIC} {crc:08x}\n{body}\n").as_bytes()).map_err(Error::io("write", &temporary))?;
-    file.sync_data().map_err(Error::io("sync", &temporary))?;
-    fs.rename(&temporary, &path).map_err(Error::io("rename", &temporary))?;
-    fs.sync_dir(lane).map_err(Error::io("sync", lane))
+    fs::replace(fs, lane, name, format!("{MAGIC} {crc:08x}\n{body}\n").as_bytes())
 }
 
 fn parse(bytes: &[u8]) -> Option<Cursor> {

@@ -1,20 +1,23 @@
 //! Frames: what stands between two bytes of a segment. `docs/formats/journal.md` has the layout.
 
 use crc_fast::{CrcAlgorithm, Digest};
+use fieldline_model::SeqRange;
 
 /// Bytes of a frame before its payload.
 pub(crate) const HEADER_BYTES: usize = 36;
 /// The largest payload of a frame.
 pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
-const MARKER: [u8; 4] = *b"FLF1";
+/// Bytes of the word with which each frame begins.
+pub(crate) const MARKER_BYTES: usize = 4;
+const MARKER: [u8; MARKER_BYTES] = *b"FLF1";
 
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Readings.
-    Data,
+    Data = 0,
     /// The caller's note; its `first_seq` is the note's number.
-    Note,
+    Note = 1,
 }
 
 /// A frame's header.
@@ -30,6 +33,11 @@ impl Header {
     /// The last sequence number of a data frame.
     pub(crate) fn last_seq(&self) -> u64 {
         self.first_seq.saturating_add(u64::from(self.count).saturating_sub(1))
+    }
+
+    /// The sequence numbers of a data frame.
+    pub(crate) fn range(&self) -> SeqRange {
+        SeqRange::new(self.first_seq, self.last_seq())
     }
 }
 
@@ -47,14 +55,7 @@ pub(crate) fn write(place: Place, header: Header, payload: &[u8], out: &mut Vec<
     let mut head = [0_u8; HEADER_BYTES];
     put(&mut head, 0, &MARKER);
     put(&mut head, 4, &length.to_le_bytes());
-    put(
-        &mut head,
-        12,
-        &[match header.kind {
-            Kind::Data => 0,
-            Kind::Note => 1,
-        }],
-    );
+    put(&mut head, 12, &[header.kind as u8]);
     put(&mut head, 16, &header.first_seq.to_le_bytes());
     put(&mut head, 24, &header.count.to_le_bytes());
     put(&mut head, 28, &header.appended_ms.to_le_bytes());
@@ -90,7 +91,9 @@ pub(crate) fn read(place: Place, bytes: &[u8]) -> Option<(Header, &[u8])> {
         count: u32::from_le_bytes(*head.get(24..)?.first_chunk()?),
         appended_ms: i64::from_le_bytes(*head.get(28..)?.first_chunk()?),
     };
-    Some((header, payload))
+    // A record that counts nothing, or past the end of all numbers, was never written by anyone.
+    let counts = header.first_seq.checked_add(u64::from(header.count)).is_some();
+    (header.kind == Kind::Note || (header.count > 0 && counts)).then_some((header, payload))
 }
 
 /// How long the frame at the start of `bytes` claims to be; `None` if no header is there.
@@ -103,7 +106,7 @@ pub(crate) fn claimed_length(bytes: &[u8]) -> Option<usize> {
 /// Where the next marker stands in `bytes`, from `from` on.
 pub(crate) fn next_marker(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
-    rest.windows(MARKER.len()).position(|window| window == MARKER).map(|at| from + at)
+    rest.windows(MARKER_BYTES).position(|window| window == MARKER).map(|at| from + at)
 }
 
 /// CRC-32C over epoch, segment number, the header without marker and checksum, and the payload.

@@ -6,6 +6,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::error::Error;
+
 /// A file system. [`DiskFs`] is the real one, [`crate::sim::SimFs`] one that crashes on demand.
 pub trait Fs: Send + Sync + Debug {
     /// Makes a folder and those above it; no error if it is there.
@@ -122,34 +124,63 @@ impl File for fs::File {
     }
 }
 
-/// A bad block on a disk makes so many bytes unreadable.
+/// A bad block on a disk makes so many bytes unreadable, from a multiple of it on.
 const BLOCK_BYTES: usize = 4096;
 
-/// Reads a whole file; see [`read_around`].
+/// Reads a small file whole.
 pub(crate) fn read_all(file: &dyn File) -> io::Result<Vec<u8>> {
     let length = usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
     let mut bytes = vec![0; length];
-    let read = read_around(file, &mut bytes, 0)?;
+    let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
     Ok(bytes)
 }
 
-/// Reads like [`File::read_at`]; where the disk cannot read a block, zeros stand for it, so that a
-/// bad block costs the records on it and no others. An error means that nothing at all was readable.
-pub(crate) fn read_around(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let error = match file.read_at(buffer, offset) {
-        Ok(read) => return Ok(read),
-        Err(error) => error,
+/// Reads like [`File::read_at`]; where the disk cannot read a block, `0xff` stands for its bytes, so
+/// that a bad block costs the records on it and no others, and is not taken for space never written.
+pub(crate) fn read_around(file: &dyn File, buffer: &mut [u8], offset: u64) -> usize {
+    if let Ok(read) = file.read_at(buffer, offset) {
+        return read;
+    }
+    let mut done = 0;
+    while done < buffer.len() {
+        let at = offset + done as u64;
+        let to_boundary = BLOCK_BYTES - (at % BLOCK_BYTES as u64) as usize;
+        let end = buffer.len().min(done + to_boundary);
+        let Some(block) = buffer.get_mut(done..end) else { break };
+        match file.read_at(block, at) {
+            Ok(read) if read < block.len() => return done + read,
+            Ok(_) => {}
+            Err(_) => block.fill(0xff),
+        }
+        done = end;
+    }
+    done
+}
+
+/// Makes a folder and those above it, and their names durable.
+pub(crate) fn create_folder(fs: &dyn Fs, folder: &Path) -> io::Result<()> {
+    let is_missing = |path: &&Path| {
+        !path.as_os_str().is_empty()
+            && fs.read_dir(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     };
-    let end = usize::try_from(file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
-    let mut readable = false;
-    for start in (0..end).step_by(BLOCK_BYTES) {
-        let Some(block) = buffer.get_mut(start..end.min(start + BLOCK_BYTES)) else { break };
-        if file.read_at(block, offset + start as u64).is_ok() {
-            readable = true;
-        } else {
-            block.fill(0);
+    let missing: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
+    fs.create_dir_all(folder)?;
+    for made in missing {
+        match made.parent() {
+            Some(above) if !above.as_os_str().is_empty() => fs.sync_dir(above)?,
+            _ => fs.sync_dir(Path::new("."))?,
         }
     }
-    if readable { Ok(end) } else { Err(error) }
+    Ok(())
+}
+
+/// Writes a small file so that either the old one or the new one is there, whole, after any crash.
+pub(crate) fn replace(fs: &dyn Fs, folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    let (temporary, path) = (folder.join(format!("{name}.tmp")), folder.join(name));
+    let file = fs.create(&temporary).map_err(Error::io("create", &temporary))?;
+    file.append(bytes).map_err(Error::io("write", &temporary))?;
+    file.sync_data().map_err(Error::io("sync", &temporary))?;
+    fs.rename(&temporary, &path).map_err(Error::io("rename", &temporary))?;
+    fs.sync_dir(folder).map_err(Error::io("sync", folder))
 }

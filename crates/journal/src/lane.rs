@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fieldline_model::{Class, LaneBooks, RangeSet, SeqRange};
 
-use crate::cursor::{self, Cursor, Found};
+use crate::cursor::{self, Cursor};
 use crate::error::Error;
 use crate::frame::Place;
 use crate::fs::Fs;
@@ -96,27 +96,27 @@ impl Lane {
         recovery: &mut Recovery,
     ) -> Result<Self, Error> {
         let mut lane = Self::new(journal, class, epoch);
-        let mut untrusted = false;
-        match cursor::load(fs, &lane.path)? {
-            Found::None => {}
-            Found::Damaged => untrusted = true,
-            Found::Cursor { cursor, damaged } => {
-                untrusted = damaged;
-                recovery.newest_note(cursor.note.clone());
-                lane.take_cursor(cursor);
-            }
+        let names = fs.read_dir(&lane.path).map_err(Error::io("list", &lane.path))?;
+        let found = cursor::load(fs, &lane.path, &names);
+        recovery.damaged_cursors += u64::from(found.damaged);
+        if let Some(cursor) = found.cursor {
+            recovery.newest_note(cursor.note.clone());
+            lane.take_cursor(cursor);
         }
-        recovery.damaged_cursors += u64::from(untrusted);
         let promised = lane.last_seq;
-        let tail_in_doubt = lane.load_segments(fs, recovery)?;
+        let tail_in_doubt = lane.load_segments(fs, &names, recovery);
         let present = lane.present();
+        // What was unreadable once may be readable again.
+        for run in present.runs() {
+            lane.damaged.remove(*run);
+        }
         let tail_lost = present.last().unwrap_or(0) < lane.last_seq
             && !lane.settled_with(&present).contains(lane.last_seq);
         lane.last_seq = lane.last_seq.max(present.last().unwrap_or(0));
         let missing = lane.missing(&present);
         recovery.damaged_readings += missing.count();
         lane.damaged.insert_all(&missing);
-        let seal = !lane.sealed && (tail_in_doubt || tail_lost || untrusted);
+        let seal = !lane.sealed && (tail_in_doubt || tail_lost || found.damaged);
         recovery.sealed_lanes += u64::from(seal);
         lane.sealed |= seal;
         // What was found may be in the page cache only; see `Journal::settle`.
@@ -136,17 +136,12 @@ impl Lane {
     }
 
     /// Scans all segments; says whether frames may have stood at the end that cannot be read.
-    fn load_segments(&mut self, fs: &dyn Fs, recovery: &mut Recovery) -> Result<bool, Error> {
-        let names = fs.read_dir(&self.path).map_err(Error::io("list", &self.path))?;
+    fn load_segments(&mut self, fs: &dyn Fs, names: &[String], recovery: &mut Recovery) -> bool {
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number_of(name)).collect();
         numbers.sort_unstable();
         let mut tail_in_doubt = false;
         for number in numbers {
-            let path = self.path.join(segment::file_name(number));
-            let file = fs.open(&path).map_err(Error::io("open", &path))?;
-            let place = Place { epoch: self.epoch, segment: number };
-            let (segment, findings) =
-                scan(file.as_ref(), &self.path, place).map_err(Error::io("read", &path))?;
+            let (segment, findings) = self.load_segment(fs, number);
             let begun = findings.first_seq.is_some() || !segment.present.is_empty();
             tail_in_doubt = findings.tail_bytes > 0 || (tail_in_doubt && !begun);
             recovery.segments += 1;
@@ -157,7 +152,22 @@ impl Lane {
             self.next_segment = self.next_segment.max(number + 1);
             self.segments.push(segment);
         }
-        Ok(tail_in_doubt)
+        tail_in_doubt
+    }
+
+    /// Scans one segment; that the disk cannot read it must not hide the others.
+    fn load_segment(&self, fs: &dyn Fs, number: u64) -> (Segment, Findings) {
+        let path = self.path.join(segment::file_name(number));
+        match fs.open(&path).and_then(|file| Ok((file.len()?, file))) {
+            Ok((length, file)) => {
+                scan(file.as_ref(), length, &self.path, Place { epoch: self.epoch, segment: number })
+            }
+            Err(error) => {
+                tracing::error!(%error, path = %path.display(), "cannot open a journal segment");
+                let segment = Segment { unreadable: true, ..Segment::new(&self.path, number) };
+                (segment, Findings { tail_bytes: 1, ..Findings::default() })
+            }
+        }
     }
 
     /// A segment begins where durable numbers ended: everything before it had been given out, and
@@ -167,8 +177,9 @@ impl Lane {
             return;
         };
         self.last_seq = self.last_seq.max(first.saturating_sub(1));
-        for segment in &mut self.segments {
+        for segment in self.segments.iter_mut().filter(|segment| segment.present.last() >= Some(first)) {
             segment.present.remove(SeqRange::new(first, u64::MAX));
+            segment.overruled = true;
         }
     }
 
@@ -251,6 +262,23 @@ impl Lane {
             self.damaged.insert_all(&waiting);
             self.dirty = true;
         }
+    }
+
+    /// Segments that need not be kept, oldest first. One that overrules the end of the segment before
+    /// it stays until that one is gone for good, lest a failed batch come back to life.
+    pub(crate) fn removable(&self, is_open: impl Fn(u64) -> bool) -> Vec<Segment> {
+        let settled = self.settled_with(&RangeSet::new());
+        let mut removable = Vec::new();
+        let mut held = false;
+        for segment in &self.segments {
+            let needed = held && !segment.present.is_empty();
+            let goes = !needed && !is_open(segment.number) && segment.is_settled(&settled);
+            held = if goes { held || segment.overruled } else { segment.overruled };
+            if goes {
+                removable.push(segment.clone());
+            }
+        }
+        removable
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -39,11 +39,16 @@ mod frame;
 mod fs;
 mod journal;
 mod lane;
+mod mark;
 mod reading;
 mod recovery;
 mod scan;
 mod segment;
 pub mod sim;
+#[cfg(test)]
+mod tests;
+mod tidy;
+mod walk;
 
 pub use commit::{Append, Placed};
 pub use config::{Config, DROP_OLDEST, EXPIRED, Policy};

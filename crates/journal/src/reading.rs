@@ -6,11 +6,8 @@ use fieldline_model::{RangeSet, SeqRange};
 
 use crate::error::Error;
 use crate::frame::{self, Kind, Place};
-use crate::fs::read_around;
 use crate::journal::{Inner, Journal};
-
-/// So much of a segment is read at once, at least.
-const CHUNK_BYTES: usize = 64 * 1024;
+use crate::walk::Walk;
 
 /// One record that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,8 +71,9 @@ impl Inner {
         let mut state = self.state();
         let lane = state.lane(epoch).ok_or(Error::UnknownLane { epoch })?;
         let settled = lane.settled();
+        let buffered = lane.buffered();
         let waits = |present: &RangeSet| {
-            present.last() >= Some(from_seq) && !present.runs().iter().all(|run| settled.covers(*run))
+            present.last() >= Some(from_seq) && !present.intersection(&buffered).is_empty()
         };
         let views = lane
             .segments
@@ -116,68 +114,25 @@ impl Reader {
             Err(error) => return Err(Error::io("open", &view.path)(error)),
         };
         let place = Place { epoch: self.epoch, segment: view.number };
-        let (mut at, mut wanted) = (view.from, CHUNK_BYTES);
-        let mut seen: Option<u64> = None;
-        while at < view.readable && !self.is_full() {
-            let length = usize::try_from(view.readable - at).unwrap_or(usize::MAX).min(wanted);
-            let mut chunk = vec![0; length];
-            let read = read_around(file.as_ref(), &mut chunk, at).map_err(Error::io("read", &view.path))?;
-            chunk.truncate(read);
-            let last_chunk = read < wanted || at + read as u64 >= view.readable;
-            let used = self.take(place, &chunk, last_chunk, (view, &mut seen, damaged));
-            // A frame larger than the chunk: read more of it.
-            wanted = if used == 0 { frame::PAYLOAD_BYTES_MAX + frame::HEADER_BYTES } else { CHUNK_BYTES };
-            if used == 0 && (last_chunk || length >= wanted) {
+        let mut walk = Walk::new(file.as_ref(), place, view.from, view.readable);
+        let mut seen = None;
+        while !self.is_full() {
+            let Some(found) = walk.next() else {
+                self.mark_missing(view, seen, None, damaged);
                 break;
+            };
+            let header = found.header;
+            if header.kind == Kind::Data && view.present.covers(header.range()) {
+                self.mark_missing(view, seen, Some(header.first_seq), damaged);
+                seen = Some(header.last_seq());
+                self.keep(header, found.payload);
             }
-            at += used as u64;
-        }
-        if at >= view.readable {
-            self.mark_missing(view, seen, None, damaged);
         }
         Ok(())
     }
 
-    /// Takes frames out of a chunk; says how many bytes are done with.
-    fn take(
-        &mut self,
-        place: Place,
-        chunk: &[u8],
-        last_chunk: bool,
-        (view, seen, damaged): (&View, &mut Option<u64>, &mut RangeSet),
-    ) -> usize {
-        let mut at = 0;
-        while at < chunk.len() && !self.is_full() {
-            let rest = chunk.get(at..).unwrap_or_default();
-            if let Some((header, payload)) = frame::read(place, rest) {
-                if header.kind == Kind::Data && header.count > 0 && view.present.covers(range_of(&header)) {
-                    self.mark_missing(view, *seen, Some(header.first_seq), damaged);
-                    *seen = Some(header.last_seq());
-                    self.keep(header, payload);
-                }
-                at += frame::HEADER_BYTES + payload.len();
-                continue;
-            }
-            let cut = frame::claimed_length(rest)
-                .map_or(rest.len() < frame::HEADER_BYTES, |length| length > rest.len());
-            if cut && !last_chunk && at > 0 {
-                return at;
-            }
-            if cut && !last_chunk && chunk.len() < frame::PAYLOAD_BYTES_MAX {
-                return 0;
-            }
-            match frame::next_marker(chunk, at + 1) {
-                Some(next) => at = next,
-                // A marker may stand across the end of the chunk.
-                None if !last_chunk => return chunk.len().saturating_sub(3).max(at + 1),
-                None => return chunk.len(),
-            }
-        }
-        at
-    }
-
     fn keep(&mut self, header: frame::Header, payload: &[u8]) {
-        let range = range_of(&header);
+        let range = header.range();
         if range.last < self.from_seq || self.settled.covers(range) {
             return;
         }
@@ -199,8 +154,4 @@ impl Reader {
             damaged.insert_all(&view.present.intersection(&window));
         }
     }
-}
-
-fn range_of(header: &frame::Header) -> SeqRange {
-    SeqRange::new(header.first_seq, header.last_seq())
 }

@@ -11,7 +11,7 @@ pub struct Recovery {
     pub damaged_bytes: u64,
     /// Segments whose header is damaged; their frames were read all the same.
     pub damaged_headers: u64,
-    /// Cursor files that cannot be read; what they said is sent again.
+    /// Lanes with a cursor file that cannot be read; what only it said is sent again.
     pub damaged_cursors: u64,
     /// Lanes that had to be sealed because their end is not certain.
     pub sealed_lanes: u64,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crc_fast::{CrcAlgorithm, checksum};
-use fieldline_model::{Class, RangeSet, SeqRange};
+use fieldline_model::{Class, RangeSet};
 
 use crate::frame::{self, Header, Place};
 
@@ -31,6 +31,11 @@ pub(crate) struct Segment {
     pub(crate) index: Vec<(u64, u64)>,
     pub(crate) oldest_ms: i64,
     pub(crate) newest_ms: i64,
+    /// What stands after `present` failed or was written again: the next segment tells that it does
+    /// not count, and has to stay as long as this one.
+    pub(crate) overruled: bool,
+    /// The disk cannot read it at the moment; it is kept in the hope that it can again.
+    pub(crate) unreadable: bool,
 }
 
 impl Segment {
@@ -45,6 +50,8 @@ impl Segment {
             index: Vec::new(),
             oldest_ms: i64::MAX,
             newest_ms: i64::MIN,
+            overruled: false,
+            unreadable: false,
         }
     }
 
@@ -53,7 +60,7 @@ impl Segment {
         if self.index.last().is_none_or(|(_, last)| offset >= last + INDEX_STEP) {
             self.index.push((header.first_seq, offset));
         }
-        self.present.insert(SeqRange::new(header.first_seq, header.last_seq()));
+        self.present.insert(header.range());
         self.oldest_ms = self.oldest_ms.min(header.appended_ms);
         self.newest_ms = self.newest_ms.max(header.appended_ms);
     }
@@ -69,7 +76,7 @@ impl Segment {
 
     /// Whether every reading in it is in `settled`.
     pub(crate) fn is_settled(&self, settled: &RangeSet) -> bool {
-        self.present.runs().iter().all(|run| settled.covers(*run))
+        !self.unreadable && self.present.runs().iter().all(|run| settled.covers(*run))
     }
 }
 

