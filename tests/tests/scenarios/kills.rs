@@ -12,7 +12,7 @@ const SEED: u64 = 0x5eed_f1e1_d11e_0001;
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_by_kills_and_a_bad_network() -> Result<()> {
     let _machine = machine::alone();
-    let kills = machine::size("FIELDLINE_KILLS", 5);
+    let kills = machine::size("FIELDLINE_KILLS", 20);
     let seed = machine::size("FIELDLINE_SEED", SEED);
     println!("{kills} kills of agent and server each, seed {seed:#x}");
     let began = Instant::now();
