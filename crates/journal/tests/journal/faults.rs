@@ -123,6 +123,7 @@ fn failing_again_and_again_leaves_no_pile_of_files() {
         (Kind::Create, Fault::NoSpace),
         (Kind::Append, Fault::NoSpace),
         (Kind::SyncData, Fault::Eio),
+        (Kind::SyncDir, Fault::Eio),
         (Kind::Rename, Fault::Eio),
     ] {
         let (disk, mut oracle) = (new_disk(), Oracle::default());
