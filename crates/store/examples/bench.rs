@@ -113,6 +113,14 @@ fn sizes(folder: &Path, points: f64) -> Result<(), Failure> {
     }
     let file = rusqlite::Connection::open(folder.join("store.db"))?;
     let sum = |sql: &str| file.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let mut tables =
+        file.prepare("SELECT name, count(*), sum(pgsize), sum(unused) FROM dbstat GROUP BY name")?;
+    let mut rows = tables.query([])?;
+    while let Some(row) = rows.next()? {
+        let (name, pages, bytes, unused): (String, i64, i64, i64) =
+            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        println!("    {name:10} {pages} pages, {:.4} bytes a point, {unused} unused", bytes as f64 / points);
+    }
     let packed = sum("SELECT sum(length(bytes)) FROM pack")? as f64 / points;
     let summaries = sum("SELECT sum(length(summary)) FROM chunk")? as f64 / points;
     println!(

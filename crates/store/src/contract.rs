@@ -6,14 +6,16 @@
 mod checks;
 mod feed;
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use fieldline_model::{DeviceId, Timestamp, Value};
+use fieldline_model::{DeviceId, RangeSet, StreamId, Timestamp, Value};
 
 pub use feed::Feed;
 
 use crate::{
-    Aggregate, Buckets, DeviceQuery, Glob, MemoryStore, Point, ReceivedBlock, Series, SeriesQuery,
+    Aggregate, Buckets, DeviceQuery, Glob, Ledger, MemoryStore, Point, ReceivedBlock, Series, SeriesQuery,
     TimeSeriesStore,
 };
 
@@ -68,6 +70,10 @@ pub async fn assert_same(store: &impl TimeSeriesStore, model: &impl TimeSeriesSt
             same_answer(store, model, &SeriesQuery { from, to, buckets, ..all.clone() }).await;
         }
     }
+    same_devices(store, model).await;
+}
+
+async fn same_devices(store: &impl TimeSeriesStore, model: &impl TimeSeriesStore) {
     let devices = model.devices(&DeviceQuery::default()).await.expect("the model answers");
     assert_eq!(store.devices(&DeviceQuery::default()).await.expect("the store answers"), devices);
     for info in devices.devices {
@@ -79,6 +85,39 @@ pub async fn assert_same(store: &impl TimeSeriesStore, model: &impl TimeSeriesSt
             assert!(same_point(&found.point, &expected.point), "{found:?} is not {expected:?}");
         }
     }
+}
+
+/// The short form of [`assert_same`]: all points, and the newest of each device.
+pub async fn assert_same_points(store: &impl TimeSeriesStore, model: &impl TimeSeriesStore) {
+    same_answer(store, model, &SeriesQuery { limit: 100_000, ..SeriesQuery::one("*", "*") }).await;
+    same_devices(store, model).await;
+}
+
+/// After a crash: writes the first blocks to the model, as many as the store has, which must be within
+/// `range`; says how many. What a store has of them is told by its ledger.
+pub async fn prefix_stored<S: Ledger>(
+    store: &S,
+    model: &MemoryStore,
+    blocks: &[Arc<ReceivedBlock>],
+    range: RangeInclusive<usize>,
+) -> usize {
+    let found = stored(store).await;
+    for (count, block) in (0..).zip(blocks.iter().map(Some).chain([None])) {
+        if range.contains(&count) && stored(model).await == found {
+            return count;
+        }
+        if let Some(block) = block {
+            model.write(Arc::clone(block)).await.expect("the model takes every block");
+        }
+    }
+    assert!(range.is_empty(), "the store has none of {range:?} blocks: {found:?}");
+    0
+}
+
+async fn stored(ledger: &impl Ledger) -> BTreeMap<StreamId, RangeSet> {
+    let gateways = ledger.ledger(None).await.expect("the ledger answers");
+    let streams = gateways.into_iter().flat_map(|gateway| gateway.streams);
+    streams.map(|stream| (stream.stream, stream.stored)).collect()
 }
 
 async fn same_answer(store: &impl TimeSeriesStore, model: &impl TimeSeriesStore, query: &SeriesQuery) {

@@ -134,8 +134,8 @@ impl Points {
         }
         let orders = self.orders_each();
         let mut places: Vec<usize> = (0..self.times.len()).collect();
-        let key = |at: usize| (self.times.get(at), orders.get(at), at);
-        places.sort_unstable_by_key(|at| key(*at));
+        // Stable: where times and orders are equal, position counts. Also quick for a few sorted runs.
+        places.sort_by_key(|at| (self.times.get(*at), orders.get(*at)));
         let mut kept: Vec<usize> = Vec::with_capacity(places.len());
         for at in places {
             match kept.last_mut() {

@@ -110,7 +110,8 @@ impl SqliteStore {
         now: Timestamp,
         faults: Faults,
     ) -> Result<Self, StoreError> {
-        let open::Opened { connection, live, ledgers, log, next_pack, damaged, lock } = open::open(folder)?;
+        let open::Opened { connection, live, ledgers, log, next_pack, damaged, lock } =
+            open::open(folder, &config)?;
         let newest = Timestamp::from_nanos(log.newest);
         tracing::info!(
             series = live.registry.len(),

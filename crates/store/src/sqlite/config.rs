@@ -11,6 +11,12 @@ pub struct SqliteConfig {
     pub flush_after: Duration,
     /// The heads become chunks when the blocks in the log have so many bytes.
     pub log_bytes_max: u64,
+    /// The database file takes no more bytes; then writes are refused as on a full disk until retention
+    /// has made room. `None`: the disk is the limit.
+    pub file_bytes_max: Option<u64>,
+    /// SQLite's write-ahead log is taken into the file when it has so many bytes. It grows beyond while a
+    /// long query runs.
+    pub wal_bytes_max: u32,
     /// The most blocks in one transaction.
     pub batch_blocks_max: usize,
     /// A transaction takes no more blocks when it has so many encoded bytes.
@@ -36,6 +42,8 @@ impl Default for SqliteConfig {
             head_points_max: 4_000_000,
             flush_after: Duration::from_secs(600),
             log_bytes_max: 64 << 20,
+            file_bytes_max: None,
+            wal_bytes_max: 16 << 20,
             batch_blocks_max: 256,
             batch_bytes_max: 8 << 20,
             queue_max: 1_024,

@@ -90,9 +90,7 @@ fn pack_series(
             let bytes = packs::read(connection, chunk.place)?;
             let old = codec::decode(&bytes, chunk.count, chunk.t0);
             if let Some(old) = &old {
-                // Behind the new points: where the order numbers are equal, the points are.
-                merged.append(old);
-                merged.make_tidy();
+                merged = join(merged, old);
             }
             let damaged = old.is_none().then_some(bytes);
             change.old.push(OldChunk { t0: chunk.t0, pack: chunk.place.pack, damaged });
@@ -100,6 +98,17 @@ fn pack_series(
         add_chunks(&merged, base, &mut change.new)?;
     }
     Ok(change)
+}
+
+fn join(mut new: Points, old: &Points) -> Points {
+    if old.times.last() < new.times.first() {
+        let mut all = old.clone();
+        all.append(&new);
+        return all;
+    }
+    new.append(old);
+    new.make_tidy();
+    new
 }
 
 fn add_chunks(points: &Points, base: Option<u64>, new: &mut Vec<NewChunk>) -> Result<(), StoreError> {

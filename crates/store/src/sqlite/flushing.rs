@@ -45,6 +45,11 @@ impl Default for Flushing {
 }
 
 impl Flushing {
+    /// Whether there are heads whose flush failed and that no flush is about.
+    pub(super) fn has_failed(&self) -> bool {
+        self.frozen.is_some() && !self.running
+    }
+
     /// Ends the pause after a failure.
     pub(super) fn hurry(&mut self) {
         self.not_before = i64::MIN;
@@ -139,10 +144,11 @@ impl Writer {
         let faults = &self.shared.faults;
         let mut next = self.next_pack;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        flush::save(&transaction, flushed, &mut next)?;
-        faults.reach(FaultPoint::ChunksInserted)?;
+        // First, so that the chunks can have its pages: also a full disk lets a flush pass.
         transaction.execute("DELETE FROM log WHERE id <= ?", [flushed.log_last])?;
         faults.reach(FaultPoint::LogDeleted)?;
+        flush::save(&transaction, flushed, &mut next)?;
+        faults.reach(FaultPoint::ChunksInserted)?;
         transaction.commit()?;
         faults.reach(FaultPoint::FlushCommitted)?;
         self.next_pack = next;

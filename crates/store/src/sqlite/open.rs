@@ -12,7 +12,7 @@ use super::ledgers::{self, Ledgers, each};
 use super::registry::Name;
 use super::shared::Live;
 use super::writer::LogState;
-use super::{pieces, schema};
+use super::{SqliteConfig, pieces, schema};
 use crate::StoreError;
 
 /// What the store does when it is open needs this.
@@ -41,9 +41,9 @@ pub(super) fn file_in(folder: &Path) -> std::path::PathBuf {
     folder.join(FILE)
 }
 
-pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
+pub(super) fn open(folder: &Path, config: &SqliteConfig) -> Result<Opened, StoreError> {
     let lock = prepare(folder)?;
-    let mut connection = schema::open_writer(&file_in(folder))?;
+    let mut connection = schema::open_writer(&file_in(folder), config)?;
     let ledgers = ledgers::load(&connection)?;
     let mut live = Live::default();
     load_series(&connection, &mut live)?;

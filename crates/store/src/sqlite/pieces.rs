@@ -82,6 +82,9 @@ pub(super) fn of_head(head: &Head, from: i64, to: i64, pieces: &mut Vec<Piece>) 
     }
 }
 
+/// Looks at a cluster and says whether to go on.
+type Visit<'a> = dyn FnMut(&[Piece]) -> Result<ControlFlow<()>, StoreError> + 'a;
+
 /// Visits all pieces of a series that overlap `[from, to)`, those of heads and those on disk, in
 /// clusters: ascending in time, and no piece of one overlaps one of another.
 ///
@@ -92,7 +95,7 @@ pub(super) fn clusters(
     series: u32,
     (from, to): (i64, i64),
     mut heads: Vec<Piece>,
-    visit: &mut dyn FnMut(&[Piece]) -> Result<ControlFlow<()>, StoreError>,
+    visit: &mut Visit<'_>,
 ) -> Result<ControlFlow<()>, StoreError> {
     heads.sort_by_key(|piece| piece.span().0);
     let mut heads = heads.into_iter().peekable();
@@ -143,13 +146,13 @@ fn chunk_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<ChunkRow> {
     })
 }
 
-struct Cluster<'a> {
+struct Cluster<'a, 'b> {
     pieces: Vec<Piece>,
     end: i64,
-    visit: &'a mut dyn FnMut(&[Piece]) -> Result<ControlFlow<()>, StoreError>,
+    visit: &'a mut Visit<'b>,
 }
 
-impl Cluster<'_> {
+impl Cluster<'_, '_> {
     fn add(&mut self, piece: Piece) -> Result<ControlFlow<()>, StoreError> {
         let (start, end) = piece.span();
         if !self.pieces.is_empty() && start > self.end && self.finish()?.is_break() {

@@ -10,8 +10,8 @@ use crate::StoreError;
 
 /// Chunks that one transaction deletes.
 const CHUNKS_MAX: usize = 4_096;
-/// Free pages that the file may keep, or a 64th part of all.
-const PAGES_KEPT: i64 = 32;
+/// Free pages that the file may keep, or a 256th part of all.
+const PAGES_KEPT: i64 = 8;
 
 /// Deletes the chunks that end before `before`.
 pub(super) fn retain(
@@ -60,7 +60,7 @@ fn old_chunks(connection: &Connection, before: i64) -> Result<Vec<(i64, i64, i64
 pub(super) fn shrink(connection: &Connection) -> Result<(), StoreError> {
     let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
     let free: i64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
-    let surplus = free - PAGES_KEPT.max(pages / 64);
+    let surplus = free - PAGES_KEPT.max(pages / 256);
     if surplus <= 0 {
         return Ok(());
     }

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
+use super::SqliteConfig;
 use crate::StoreError;
 
 /// `FLst`, so that `file` and we know the file.
@@ -12,10 +14,6 @@ const APPLICATION: i64 = 0x464C_7374;
 pub(super) const VERSION: i64 = 1;
 /// Small, since each commit writes some pages whole. Chunks lie in packs of many pages.
 const PAGE_BYTES: u32 = 4 << 10;
-/// Pages in the write-ahead log at which it is taken into the file: 16 MiB.
-const CHECKPOINT_PAGES: u32 = 4_096;
-/// Bytes that the write-ahead log keeps afterwards.
-const WAL_BYTES: u32 = 16 << 20;
 
 const TABLES: &str = "
 CREATE TABLE stream (
@@ -87,17 +85,23 @@ CREATE TABLE damaged (
     bytes BLOB NOT NULL);
 ";
 
-/// Opens the file for the writer; makes the tables in an empty one.
-pub(super) fn open_writer(file: &Path) -> Result<Connection, StoreError> {
+/// Opens the file for the writer; makes the tables in an empty one. The sizes are those of
+/// the configuration.
+pub(super) fn open_writer(file: &Path, config: &SqliteConfig) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let mut connection = connect(file, flags)?;
+    check(file, &connection)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    check(file, &connection)?;
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    connection.pragma_update(None, "wal_autocheckpoint", (config.wal_bytes_max / PAGE_BYTES).max(1))?;
+    connection.pragma_update(None, "journal_size_limit", config.wal_bytes_max)?;
+    if let Some(bytes) = config.file_bytes_max {
+        let pages = i64::try_from(bytes / u64::from(PAGE_BYTES)).unwrap_or(i64::MAX);
+        // Answers with the limit; below the size that the file has, it is that size.
+        connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+    }
     connection.pragma_update(None, "cache_size", -16_384)?;
     create(&mut connection)?;
     Ok(connection)
@@ -114,6 +118,8 @@ pub(super) fn open_reader(file: &Path) -> Result<Connection, StoreError> {
 fn connect(file: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Or else SQLite plans a query anew for each series that it is run for.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Readers wait out the moments in which the write-ahead log is reset or recovered.
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     Ok(connection)

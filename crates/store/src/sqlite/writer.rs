@@ -157,7 +157,7 @@ impl Writer {
     fn is_stuck(&self) -> bool {
         let live = self.shared.live();
         let frozen = live.frozen.as_ref().map_or(0, |frozen| frozen.points());
-        !self.flushing.running && frozen + live.active.points() > 2 * self.shared.config.head_points_max
+        self.flushing.has_failed() && frozen + live.active.points() > 2 * self.shared.config.head_points_max
     }
 
     /// Does something that writes. A full disk heals; after any other failure nobody knows what is on
