@@ -50,7 +50,9 @@ impl Agent {
         let note = recovered_note(&journal);
         let board = Board::new(note.counts.clone());
         let settled = note.settled.clone();
-        let intake = Arc::new(Intake::new(filter, &config.limits, note));
+        let intake = Arc::new(
+            Intake::new(filter, &config.limits, note).with_journal_bytes(config.journal.bytes_max.as_u64()),
+        );
         let reader = Arc::new(Reader::new(Arc::clone(&intake), config.map.clone().into()));
         let mqtt = bind("mqtt.listen", config.mqtt.listen).await?;
         let http = bind("http.listen", config.http.listen).await?;

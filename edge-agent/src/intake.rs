@@ -4,10 +4,11 @@
 //! with [`Intake::take`], makes it durable and only then answers the sources. While a commit is on
 //! its way to the disk the next batch gathers: that is the group commit.
 
+use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use fieldline_filter::{Filter, Output};
-use fieldline_model::{Class, Metric, ReadingRef, Reason, Timestamp};
+use fieldline_model::{Class, Metric, ReadingRef, Reason, Timestamp, ValueRef};
 use fieldline_wire::{Rows, parse::Reject};
 
 use crate::config::Limits;
@@ -25,6 +26,12 @@ use registry::{Decision, Registry};
 /// 2025-01-01T00:00:00Z: a clock before this has not been set, and judges no reading.
 const CLOCK_IS_SET: Timestamp = Timestamp::from_nanos(1_735_689_600_000_000_000);
 
+/// A batch is closed when its readings take about so many bytes, or a sixteenth of the journal.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// No more than this waits for the committer; beyond it messages are not taken, and so not
+/// acknowledged.
+const WAITING_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
+
 /// Everything that one commit makes durable, and whom to tell.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -33,10 +40,13 @@ pub(crate) struct Batch {
     pub(crate) completions: Vec<Completion>,
     pub(crate) counts: Counts,
     pub(crate) windows: Vec<KeptWindow>,
+    /// About how large it is.
+    bytes: usize,
 }
 
 impl Batch {
     fn clear(&mut self) {
+        self.bytes = 0;
         self.lanes.iter_mut().for_each(Rows::clear);
         self.quarantine.clear();
         self.completions.clear();
@@ -66,7 +76,12 @@ pub(crate) struct Intake {
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    /// Takes readings in.
     batch: Batch,
+    /// Full batches, oldest first; their counts are as of when they were closed.
+    closed: VecDeque<Batch>,
+    closed_bytes: usize,
+    batch_bytes_max: usize,
     counts: Counts,
     pending: bool,
     stopped: bool,
@@ -79,6 +94,9 @@ impl Intake {
         let mut inner = Inner {
             registry: Registry::new(filter, limits),
             batch: Batch::default(),
+            closed: VecDeque::new(),
+            closed_bytes: 0,
+            batch_bytes_max: BATCH_BYTES_MAX,
             counts: note.counts,
             pending: false,
             stopped: false,
@@ -97,9 +115,21 @@ impl Intake {
         }
     }
 
+    /// Keeps batches below a sixteenth of what the journal may take, so that a journal that refuses can
+    /// be filled to the brim.
+    #[must_use]
+    pub(crate) fn with_journal_bytes(self, bytes_max: u64) -> Self {
+        let sixteenth = usize::try_from(bytes_max / 16).unwrap_or(usize::MAX);
+        self.lock().batch_bytes_max = BATCH_BYTES_MAX.min(sixteenth);
+        self
+    }
+
     /// Takes a parsed message in. The completion is answered when everything about it is durable.
     pub(crate) fn offer(&self, offer: &Offer<'_>, completion: Completion) {
         let mut inner = self.lock();
+        if inner.is_full() {
+            return completion.refused();
+        }
         for row in offer.rows.iter() {
             match self.horizon(offer.now, row.time) {
                 Some(reason) => inner.set_aside(row, reason, offer),
@@ -108,19 +138,27 @@ impl Intake {
         }
         for reject in offer.rejects {
             inner.counts.set_aside(reject.reason);
-            inner.batch.quarantine.push(Entry::of_reject(reject, offer.topic, offer.now));
+            let entry = Entry::of_reject(reject, offer.topic, offer.now);
+            inner.batch.bytes += entry.size_bytes();
+            inner.batch.quarantine.push(entry);
         }
         inner.batch.completions.push(completion);
         inner.pending = true;
+        inner.close_if_full();
     }
 
     /// Takes in a message that cannot be read at all.
     pub(crate) fn offer_unreadable(&self, entry: Entry, completion: Completion) {
         let mut inner = self.lock();
+        if inner.is_full() {
+            return completion.refused();
+        }
+        inner.batch.bytes += entry.size_bytes();
         inner.counts.set_aside(entry.reason);
         inner.batch.quarantine.push(entry);
         inner.batch.completions.push(completion);
         inner.pending = true;
+        inner.close_if_full();
     }
 
     /// Tells the committer that a source has nothing more for the moment.
@@ -151,16 +189,22 @@ impl Intake {
     pub(crate) fn take(&self, batch: &mut Batch) -> bool {
         batch.clear();
         let mut inner = self.lock();
-        while !inner.pending {
+        while !inner.pending && inner.closed.is_empty() {
             if inner.stopped {
                 return false;
             }
             inner = self.ready.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
-        inner.pending = false;
-        std::mem::swap(&mut inner.batch, batch);
-        batch.counts = inner.counts.clone();
-        batch.windows = inner.registry.open_windows();
+        if inner.closed.is_empty() {
+            inner.close();
+        }
+        if let Some(closed) = inner.closed.pop_front() {
+            inner.closed_bytes -= closed.bytes;
+            let empty = std::mem::replace(batch, closed);
+            if inner.batch.completions.capacity() == 0 {
+                inner.batch = empty;
+            }
+        }
         true
     }
 
@@ -195,6 +239,26 @@ impl Intake {
 }
 
 impl Inner {
+    fn is_full(&self) -> bool {
+        self.closed_bytes + self.batch.bytes > WAITING_BYTES_MAX.min(16 * self.batch_bytes_max)
+    }
+
+    fn close_if_full(&mut self) {
+        if self.batch.bytes >= self.batch_bytes_max {
+            self.close();
+        }
+    }
+
+    /// Puts the open batch, with the counts as they are now, into the line.
+    fn close(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.counts = self.counts.clone();
+        batch.windows = self.registry.open_windows();
+        self.closed_bytes += batch.bytes;
+        self.closed.push_back(batch);
+        self.pending = false;
+    }
+
     fn admit<'a>(&mut self, mut row: ReadingRef<'a>, offer: &Offer<'a>) {
         if let Some(mapping) = offer.mapping {
             if mapping.ignore.iter().any(|pattern| pattern.matches(row.metric)) {
@@ -210,6 +274,7 @@ impl Inner {
         match self.registry.decide(row) {
             Decision::Keep(class, value, quality) => {
                 self.counts.sequence(class);
+                self.batch.bytes += size_bytes(&row);
                 self.lane(class).push(ReadingRef { value, quality, ..row });
             }
             Decision::Filtered(reason) => self.counts.left_out(reason.into()),
@@ -238,7 +303,9 @@ impl Inner {
 
     fn set_aside(&mut self, row: ReadingRef<'_>, reason: Reason, offer: &Offer<'_>) {
         self.counts.set_aside(reason);
-        self.batch.quarantine.push(Entry::of_reading(row, reason, offer.topic, offer.now));
+        let entry = Entry::of_reading(row, reason, offer.topic, offer.now);
+        self.batch.bytes += entry.size_bytes();
+        self.batch.quarantine.push(entry);
     }
 
     fn lane(&mut self, class: Class) -> &mut Rows {
@@ -250,6 +317,15 @@ impl Inner {
             Class::Alarm => alarm,
         }
     }
+}
+
+/// About what a reading takes in memory and, at most, in the journal.
+fn size_bytes(row: &ReadingRef<'_>) -> usize {
+    let text = match row.value {
+        ValueRef::Text(text) => text.len(),
+        _ => 0,
+    };
+    row.metric.len() + text + 40
 }
 
 #[cfg(test)]

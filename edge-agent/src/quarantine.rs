@@ -80,6 +80,15 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// About what it takes in memory.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let texts = [self.device.as_ref(), self.metric.as_ref(), self.value.as_ref()];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        texts + self.topic.len() + self.detail.len() + 128
+    }
+}
+
 /// The two files.
 #[derive(Debug)]
 pub(crate) struct Quarantine {

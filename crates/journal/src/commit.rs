@@ -203,7 +203,10 @@ impl Inner {
             }
         }
         if let Some((number, note)) = note {
-            let header = Header { kind: Kind::Note, first_seq: number, count: 0, appended_ms: now_ms };
+            // A note says up to which number its lane has got: were the data frame before it damaged,
+            // its numbers must not be given out again.
+            let last_seq = i64::try_from(share.last_seq).unwrap_or(i64::MAX);
+            let header = Header { kind: Kind::Note, first_seq: number, count: 0, appended_ms: last_seq };
             frame::write(place, header, note.as_bytes(), &mut share.bytes);
         }
         Ok(share)

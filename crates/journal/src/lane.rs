@@ -105,6 +105,8 @@ impl Lane {
         }
         let promised = lane.last_seq;
         let tail_in_doubt = lane.load_segments(fs, &names, recovery);
+        let noted = lane.segments.iter().map(|segment| segment.promised).max().unwrap_or(0);
+        lane.last_seq = lane.last_seq.max(noted);
         let present = lane.present();
         // What was unreadable once may be readable again.
         for run in present.runs() {
@@ -177,6 +179,9 @@ impl Lane {
             return;
         };
         self.last_seq = self.last_seq.max(first.saturating_sub(1));
+        for segment in &mut self.segments {
+            segment.promised = segment.promised.min(first.saturating_sub(1));
+        }
         for segment in self.segments.iter_mut().filter(|segment| segment.present.last() >= Some(first)) {
             segment.present.remove(SeqRange::new(first, u64::MAX));
             segment.overruled = true;

@@ -44,7 +44,10 @@ pub(crate) fn scan(file: &dyn File, length: u64, lane: &Path, place: Place) -> (
         good_end = frame.end();
         match frame.header.kind {
             Kind::Data => found.note_frame(&frame.header, frame.offset),
-            Kind::Note => findings.take_note(frame.header.first_seq, frame.payload),
+            Kind::Note => {
+                findings.take_note(frame.header.first_seq, frame.payload);
+                found.promised = found.promised.max(frame.header.appended_ms.max(0).unsigned_abs());
+            }
         }
     }
     if !is_zero(file, good_end, length) {

@@ -29,6 +29,8 @@ pub(crate) struct Segment {
     pub(crate) present: RangeSet,
     /// First sequence number and offset of some frames, ascending.
     pub(crate) index: Vec<(u64, u64)>,
+    /// The greatest number that a note in it says had been given out; 0 without a note.
+    pub(crate) promised: u64,
     pub(crate) oldest_ms: i64,
     pub(crate) newest_ms: i64,
     /// What stands after `present` failed or was written again: the next segment tells that it does
@@ -48,6 +50,7 @@ impl Segment {
             bytes: HEADER_BYTES as u64,
             present: RangeSet::new(),
             index: Vec::new(),
+            promised: 0,
             oldest_ms: i64::MAX,
             newest_ms: i64::MIN,
             overruled: false,

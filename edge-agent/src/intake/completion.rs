@@ -20,6 +20,16 @@ pub(crate) enum Completion {
 }
 
 impl Completion {
+    /// The message was not taken: too much waits for the disk.
+    pub(crate) fn refused(self) {
+        match self {
+            Self::Device(receipt) | Self::DeviceRefused(receipt) => {
+                receipt.reject(PublishError::QuotaExceeded)
+            }
+            Self::Request(_) | Self::Source(..) | Self::Nobody => drop(self),
+        }
+    }
+
     /// The message is on disk.
     pub(crate) fn durable(self) {
         match self {

@@ -10,11 +10,11 @@ use super::plan::Pick;
 /// An AWS IoT message holds 128 KiB; this leaves room for topic and headers.
 pub(crate) const BLOCK_BYTES_MAX: usize = 96 * 1024;
 /// A block is unpacked in memory at both ends, so its readings are bounded too.
-const READINGS_MAX: u64 = 32_768;
+const READINGS_MAX: u64 = 65_536;
 /// So much of the journal is read at once.
-const READ_BYTES: usize = 512 * 1024;
+const READ_BYTES: usize = 1024 * 1024;
 /// So many records are read at once.
-const READ_RECORDS: usize = 4_096;
+const READ_RECORDS: usize = 8_192;
 
 /// A block ready to be sent.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(crate) struct Packer {
 
 impl Packer {
     pub(crate) fn new(gateway: GatewayId) -> Self {
-        Self { gateway, ratio: 1.0 }
+        Self { gateway, ratio: 0.5 }
     }
 
     /// As much of the picked run as fits; `None` if nothing of it can be read any more.

@@ -206,7 +206,13 @@ fn a_damaged_end_that_the_cursor_speaks_of_is_counted() {
 /// damaged: its numbers are given to nobody else.
 #[test]
 fn the_numbers_of_a_damaged_end_are_not_given_out_again() {
-    let lane = Lane::new(false, false);
+    // With notes, a good frame stands behind the damaged one.
+    for notes in [false, true] {
+        damaged_end(&Lane::new(false, notes));
+    }
+}
+
+fn damaged_end(lane: &Lane) {
     let whole = lane.disk.file(&lane.segments[1]).unwrap();
     let frames = frames(&whole);
     for at in (0..whole.len()).filter(|at| frames.last().is_some_and(|(last, _)| *at >= last.start - 300)) {

@@ -21,7 +21,7 @@ pub struct BlockBuilder {
     columns: Vec<Growing>,
     devices: HashSet<DeviceId>,
     metrics: HashSet<Metric>,
-    /// The first column of each hash of (device, metric, kind).
+    /// The first column of each hash of device, metric and family of kinds.
     heads: HashMap<u64, usize>,
     hasher: RandomState,
     /// The column of the previous reading.
@@ -33,6 +33,8 @@ pub struct BlockBuilder {
 struct Growing {
     column: Column,
     size: ColumnSize,
+    /// Whether a double holds each of a column's whole numbers.
+    all_exact: bool,
     /// The next column with the same hash.
     twin: Option<usize>,
     /// The column of the reading that came after this column's latest one. Devices repeat
@@ -128,7 +130,7 @@ impl BlockBuilder {
         self.bytes += COLUMN_BYTES;
         let twin = self.heads.insert(self.hash(reading), position);
         let size = ColumnSize::new(self.base_time);
-        self.columns.push(Growing { column, size, twin, follower: position + 1 });
+        self.columns.push(Growing { column, size, all_exact: true, twin, follower: position + 1 });
         Ok(position)
     }
 
@@ -153,7 +155,12 @@ impl BlockBuilder {
     }
 
     fn hash(&self, reading: &ReadingRef<'_>) -> u64 {
-        self.hasher.hash_one((reading.device, reading.metric, std::mem::discriminant(&reading.value)))
+        let family = match reading.value {
+            ValueRef::Float(_) | ValueRef::Integer(_) => 0_u8,
+            ValueRef::Boolean(_) => 1,
+            ValueRef::Text(_) => 2,
+        };
+        self.hasher.hash_one((reading.device, reading.metric, family))
     }
 }
 
@@ -161,11 +168,31 @@ impl Growing {
     fn fits(&self, reading: &ReadingRef<'_>) -> bool {
         self.column.metric.as_str() == reading.metric
             && self.column.device.as_str() == reading.device
-            && self.column.values.takes(reading.value)
+            && self.takes(reading.value)
+    }
+
+    /// Whole numbers and fractions of one series share a column as long as a double holds each of
+    /// them: devices write 21 and 21.5 for one metric, and in two columns their order would be lost.
+    fn takes(&self, value: ValueRef<'_>) -> bool {
+        match (&self.column.values, value) {
+            (Values::Float(_), ValueRef::Integer(value)) => is_exact(value),
+            (Values::Integer(_), ValueRef::Float(_)) => self.all_exact,
+            (values, value) => values.takes(value),
+        }
     }
 
     fn push(&mut self, reading: &ReadingRef<'_>, bytes: &mut usize) {
         let column = &mut self.column;
+        let mut reading = *reading;
+        match (&mut column.values, reading.value) {
+            (Values::Float(_), ValueRef::Integer(value)) => reading.value = ValueRef::Float(value as f64),
+            (Values::Integer(values), ValueRef::Float(_)) => {
+                column.values = Values::Float(values.iter().map(|value| *value as f64).collect());
+            }
+            (_, ValueRef::Integer(value)) => self.all_exact &= is_exact(value),
+            _ => {}
+        }
+        let reading = &reading;
         if reading.quality != Quality::Good && column.qualities.is_empty() {
             column.qualities.resize(column.times.len(), Quality::Good);
         }
@@ -183,6 +210,11 @@ impl Growing {
             _ => {}
         }
     }
+}
+
+/// Whether a double holds the number, and no other whole number becomes the same double.
+fn is_exact(value: i64) -> bool {
+    value.unsigned_abs() < 1 << 53
 }
 
 impl Values {

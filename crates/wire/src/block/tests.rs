@@ -86,7 +86,7 @@ fn special_floats_come_back_to_the_bit() {
 }
 
 #[test]
-fn a_series_of_mixed_kinds_becomes_columns_in_order_of_appearance() {
+fn whole_numbers_among_fractions_share_their_column_and_keep_their_order() {
     let mut builder = builder();
     let values = [ValueRef::Integer(1), ValueRef::Float(1.5), ValueRef::Integer(2), ValueRef::Text("on")];
     for value in values {
@@ -95,9 +95,23 @@ fn a_series_of_mixed_kinds_becomes_columns_in_order_of_appearance() {
     assert_eq!(builder.count(), 4);
     let block = builder.finish().unwrap();
     let kinds: Vec<_> = block.columns.iter().map(|column| column.values.clone()).collect();
-    let expected =
-        [Values::Integer(vec![1, 2]), Values::Float(vec![1.5]), Values::Text(vec!["on".to_owned()])];
+    let expected = [Values::Float(vec![1.0, 1.5, 2.0]), Values::Text(vec!["on".to_owned()])];
     assert_eq!(kinds, expected);
+    assert_round_trip(&block);
+}
+
+#[test]
+fn a_whole_number_that_no_double_holds_keeps_a_column_of_its_own() {
+    let mut builder = builder();
+    let large = (1 << 53) + 1;
+    for value in
+        [ValueRef::Integer(large), ValueRef::Float(1.5), ValueRef::Integer(2), ValueRef::Integer(-large)]
+    {
+        builder.push(ReadingRef { value, ..float("d", "m", 9, 0.0) });
+    }
+    let block = builder.finish().unwrap();
+    let kinds: Vec<_> = block.columns.iter().map(|column| column.values.clone()).collect();
+    assert_eq!(kinds, [Values::Integer(vec![large, -large]), Values::Float(vec![1.5, 2.0])]);
     assert_round_trip(&block);
 }
 
