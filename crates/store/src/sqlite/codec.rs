@@ -274,3 +274,94 @@ fn squeeze(plain: &[u8], out: &mut Vec<u8>) -> Option<()> {
 fn unsqueeze(packed: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
     zstd::bulk::decompress(packed, bytes_max).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::summary;
+    use super::*;
+    use crate::aggregate::Summary;
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<u64>().prop_map(|bits| Value::Float(f64::from_bits(bits))),
+            any::<i64>().prop_map(Value::Integer),
+            any::<bool>().prop_map(Value::Boolean),
+            ".{0,12}".prop_map(Value::Text),
+        ]
+    }
+
+    fn any_values() -> impl Strategy<Value = Values> {
+        let sizes = 1..60usize;
+        let decimal = (-1_000_000i64..1_000_000).prop_map(|whole| whole as f64 / 1_000.0);
+        prop_oneof![
+            prop::collection::vec(any::<u64>().prop_map(f64::from_bits), sizes.clone())
+                .prop_map(Values::Float),
+            prop::collection::vec(decimal, sizes.clone()).prop_map(Values::Float),
+            prop::collection::vec(any::<i64>(), sizes.clone()).prop_map(Values::Integer),
+            prop::collection::vec(any::<bool>(), sizes.clone()).prop_map(Values::Boolean),
+            prop::collection::vec(".{0,12}", sizes.clone()).prop_map(Values::Text),
+            prop::collection::vec(any_value(), sizes).prop_map(Values::Mixed),
+        ]
+    }
+
+    fn any_points() -> impl Strategy<Value = Points> {
+        let step = prop_oneof![Just(1_000_000_000i64), 1..5_000_000_000i64, 1..i64::MAX / 128];
+        (any_values(), any::<i64>(), step, any::<bool>(), any::<u32>()).prop_map(
+            |(values, first, step, regular, odd)| {
+                let count = values.len();
+                let first = first / 4;
+                let time = |at: usize| first + at as i64 * step + i64::from(!regular && at % 3 == 1);
+                let quality =
+                    |at: usize| Quality::from_code((odd >> (at % 16)) as u8 % 4).unwrap_or_default();
+                let qualities = if odd % 2 == 0 { Vec::new() } else { (0..count).map(quality).collect() };
+                let middle = OrderRun { order: u64::from(odd), end: count / 2 };
+                let orders = [middle, OrderRun { order: 7, end: count }];
+                let orders = orders.into_iter().filter(|run| run.end > 0).collect();
+                Points::new((0..count).map(time).collect(), values, qualities, orders)
+            },
+        )
+    }
+
+    /// A NaN is not equal to itself; as text with bits, everything is.
+    fn text(points: &Points) -> String {
+        let bits: Vec<u64> = match &points.values {
+            Values::Float(values) => values.iter().map(|value| value.to_bits()).collect(),
+            _ => Vec::new(),
+        };
+        format!("{points:?} {bits:?}")
+    }
+
+    proptest! {
+        #[test]
+        fn points_come_back_to_the_bit(points in any_points().prop_filter("tidy", Points::is_tidy)) {
+            let packed = encode(&points, &points.orders).unwrap();
+            let first = points.times[0];
+            let found = decode(&packed.bytes, points.len(), first).unwrap();
+            prop_assert_eq!(text(&found), text(&points));
+
+            let summary = Summary::of(&points, 0..points.len());
+            let bytes = summary::encode(&summary, &points.values, packed.exponent);
+            let read = summary::decode(&bytes, summary.count).unwrap();
+            let lasting = |summary: &Summary| {
+                let numbers = (summary.min, summary.max, summary.integer_sum, summary.worst);
+                format!("{} {} {numbers:?}", summary.count, summary.numbers)
+            };
+            prop_assert_eq!(lasting(&read), lasting(&summary));
+            if let Some(ends) = read.ends {
+                prop_assert_eq!(format!("{ends:?}"), format!("{:?}", summary.ends.unwrap()));
+            }
+            let near = (read.float_sum - summary.float_sum).abs() <= 1e-9 * summary.float_sum.abs().max(1.0);
+            prop_assert!(near || read.float_sum.to_bits() == summary.float_sum.to_bits());
+        }
+
+        #[test]
+        fn a_flipped_bit_is_seen(points in any_points().prop_filter("tidy", Points::is_tidy), at: prop::sample::Index) {
+            let mut bytes = encode(&points, &points.orders).unwrap().bytes;
+            let bit = at.index(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(decode(&bytes, points.len(), points.times[0]).is_none());
+        }
+    }
+}

@@ -123,7 +123,9 @@ impl Writer {
         match result {
             Ok(()) => {
                 self.flushing.frozen = None;
-                self.shared.live_mut().frozen = None;
+                let frozen = self.shared.live_mut().frozen.take();
+                // Freed when queries no longer wait for the lock.
+                drop(frozen);
                 self.shared.stats().flushes += 1;
                 self.flushing.answers.drain(..).for_each(|reply| answer(reply, Ok(())));
                 self.give_back();

@@ -58,8 +58,9 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 fn open(folder: &Path, context: &str) -> SqliteStore {
-    SqliteStore::open(folder, SqliteConfig::default(), now())
-        .unwrap_or_else(|error| panic!("{context}: {error:?}"))
+    // So little that the write-ahead log begins anew several times.
+    let config = SqliteConfig { wal_bytes_max: 200 << 10, ..SqliteConfig::default() };
+    SqliteStore::open(folder, config, now()).unwrap_or_else(|error| panic!("{context}: {error:?}"))
 }
 
 /// The workload.

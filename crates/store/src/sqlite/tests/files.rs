@@ -233,3 +233,24 @@ async fn a_full_disk_refuses_without_losing_and_heals() {
     feed(&model, 99).await;
     assert_same_points(held.store(), &model).await;
 }
+
+#[tokio::test]
+async fn age_bytes_and_points_bring_on_a_flush() {
+    let blocks = Feed::new(1).blocks();
+    let by_age = SqliteConfig::default();
+    let by_bytes = SqliteConfig { log_bytes_max: 1, ..SqliteConfig::default() };
+    let by_points = SqliteConfig { head_points_max: 1, ..SqliteConfig::default() };
+    for (config, seconds, flushes) in
+        [(by_age.clone(), 599, 0), (by_age, 600, 1), (by_bytes, 0, 1), (by_points, 0, 1)]
+    {
+        let held = Held::new(config);
+        for (at, block) in blocks.iter().take(2).enumerate() {
+            let received = Timestamp::from_nanos(at as i64 * seconds * 1_000_000_000);
+            held.store().write(Arc::new(ReceivedBlock::new(block.clone(), received))).await.unwrap();
+        }
+        held.store().close().await.unwrap();
+        assert!(
+            held.store().stats().flushes >= flushes && (flushes > 0 || held.store().stats().flushes == 0)
+        );
+    }
+}

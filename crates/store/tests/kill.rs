@@ -1,4 +1,7 @@
-//! `kill -9` at any moment.
+//! `kill -9` at any moment of a workload with flushes and restarts.
+
+#[path = "kill/workload.rs"]
+mod workload;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -6,8 +9,6 @@ use std::process::Stdio;
 use fieldline_model::Timestamp;
 use fieldline_store::contract::{assert_same_points, prefix_stored};
 use fieldline_store::{MemoryStore, SqliteConfig, SqliteStore};
-
-use crate::workload;
 
 /// All that the feed has.
 const BLOCKS: usize = 80;
