@@ -35,12 +35,19 @@ pub(crate) struct Link<'a> {
     live_due: Option<Instant>,
     /// When the backlog may go on; `None` if nothing of it waits for its pace.
     backlog_due: Option<Instant>,
-    /// Blocks that the server has not answered yet.
-    unanswered: HashMap<Token, (u64, SeqRange)>,
+    /// Messages that the server has not answered yet.
+    unanswered: HashMap<Token, Unanswered>,
     /// Nothing is sent before this.
     paused_until: Option<Instant>,
     books_due: Instant,
     books_sent: Option<Vec<u8>>,
+}
+
+/// A message without its PUBACK.
+struct Unanswered {
+    /// The lane and the numbers, if it is a block.
+    block: Option<(u64, SeqRange)>,
+    since: Instant,
 }
 
 impl<'a> Link<'a> {
@@ -76,6 +83,7 @@ impl<'a> Link<'a> {
         tracing::info!(server = %self.uplink.options.host, port = self.uplink.options.port, "link to the server is up");
         let mut commits = self.uplink.committed.watch();
         loop {
+            self.check_answers()?;
             self.fill().await?;
             self.report().await?;
             let wake = self.next_wake();
@@ -115,6 +123,19 @@ impl<'a> Link<'a> {
                 self.uplink.gateway,
                 self.ack_topic
             ),
+        }
+    }
+
+    /// A server that answers pings but not publishes, or a network that has lost its answers, would
+    /// use the connection's window up for good: a new connection has a new one.
+    fn check_answers(&self) -> anyhow::Result<()> {
+        let patience = self.uplink.settings.ack_timeout * 2;
+        let oldest = self.unanswered.values().map(|message| message.since).min();
+        match oldest {
+            Some(since) if since.elapsed() > patience => {
+                anyhow::bail!("the server has not answered a message for {patience:?}")
+            }
+            _ => Ok(()),
         }
     }
 
@@ -175,7 +196,8 @@ impl<'a> Link<'a> {
         let (length, count) = (packed.bytes.len(), packed.range.count());
         let bytes = Bytes::from(packed.bytes);
         if let Some(token) = self.connection.publish(&self.ingest_topic, bytes, QoS::AtLeastOnce, false)? {
-            self.unanswered.insert(token, (pick.epoch, packed.range));
+            let block = Some((pick.epoch, packed.range));
+            self.unanswered.insert(token, Unanswered { block, since: Instant::now() });
         }
         let now = Instant::now();
         self.plan.sent(pick.epoch, packed.range, now);
@@ -218,7 +240,8 @@ impl<'a> Link<'a> {
     /// A block that the server cannot read waits for its timeout, so that it does not hold up others;
     /// any other refusal means that the server is busy.
     fn refused(&mut self, token: Token, reason: PublishError) {
-        let Some((epoch, range)) = self.unanswered.remove(&token) else { return };
+        let answered = self.unanswered.remove(&token).and_then(|message| message.block);
+        let Some((epoch, range)) = answered else { return };
         if reason == PublishError::PayloadFormatInvalid {
             tracing::error!(epoch, %range, "the server cannot read a block; it stays in the journal");
             return;
@@ -271,7 +294,10 @@ impl<'a> Link<'a> {
             return Ok(());
         }
         let topic = RuleTopic::Books(self.uplink.gateway.clone()).to_string();
-        self.connection.publish(&topic, Bytes::from(payload.clone()), QoS::AtLeastOnce, false)?;
+        let bytes = Bytes::from(payload.clone());
+        if let Some(token) = self.connection.publish(&topic, bytes, QoS::AtLeastOnce, false)? {
+            self.unanswered.insert(token, Unanswered { block: None, since: now });
+        }
         self.pace.spend(payload.len(), now);
         self.books_sent = Some(payload);
         Ok(())
