@@ -1,10 +1,10 @@
 //! The one thread that writes: takes a batch, makes it durable, answers whoever waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use fieldline_journal::{Append, Journal};
+use fieldline_journal::{Append, Journal, Placed};
 use fieldline_model::Class;
 use fieldline_wire::{Rows, record};
 use tokio::sync::watch;
@@ -35,7 +35,21 @@ pub(crate) struct Board {
     state: Mutex<Committed>,
     generation: watch::Sender<u64>,
     stopping: std::sync::atomic::AtomicBool,
+    /// When and where the latest commits began, oldest first; see [`Board::live_from`].
+    marks: Mutex<VecDeque<Mark>>,
 }
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at: Instant,
+    epoch: u64,
+    first_seq: u64,
+}
+
+/// Marks are this far apart, so that there are few of them.
+const MARK_EVERY: Duration = Duration::from_millis(250);
+/// How many marks are kept: the last quarter of a minute of four lanes.
+const MARKS_MAX: usize = 256;
 
 impl Board {
     pub(crate) fn new(counts: Counts) -> Arc<Self> {
@@ -43,6 +57,7 @@ impl Board {
             state: Mutex::new(Committed { counts, trouble: None }),
             generation: watch::Sender::new(0),
             stopping: std::sync::atomic::AtomicBool::new(false),
+            marks: Mutex::new(VecDeque::new()),
         })
     }
 
@@ -58,6 +73,28 @@ impl Board {
     /// Makes a committer that cannot write give up instead of trying for ever.
     pub(crate) fn give_up(&self) {
         self.stopping.store(true, std::sync::atomic::Ordering::Release);
+    }
+
+    /// The first number that a lane gave out within the last so long; a link that comes up takes what
+    /// is as young as that for live.
+    pub(crate) fn live_from(&self, epoch: u64, within: Duration) -> Option<u64> {
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let young = marks.iter().find(|mark| mark.epoch == epoch && mark.at.elapsed() <= within);
+        young.map(|mark| mark.first_seq)
+    }
+
+    fn mark(&self, placed: &[Placed]) {
+        let at = Instant::now();
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        for Placed { epoch, first_seq } in placed.iter().copied() {
+            let last = marks.iter().rev().find(|mark| mark.epoch == epoch);
+            if last.is_none_or(|mark| at.saturating_duration_since(mark.at) >= MARK_EVERY) {
+                marks.push_back(Mark { at, epoch, first_seq });
+            }
+        }
+        while marks.len() > MARKS_MAX {
+            marks.pop_front();
+        }
     }
 
     fn settle(&self, counts: Counts) {
@@ -158,7 +195,7 @@ impl Committer {
         }
         self.journal
             .commit(&records.appends(), Some(note), clock::now().millis())
-            .map(drop)
+            .map(|placed| self.board.mark(&placed))
             .map_err(|error| chain(&error))
     }
 }

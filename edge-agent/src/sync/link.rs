@@ -54,15 +54,22 @@ impl<'a> Link<'a> {
     pub(crate) fn new(uplink: &'a Uplink, connection: Connection) -> Self {
         let settings = &uplink.settings;
         let now = Instant::now();
+        let waiting = waiting(uplink);
+        let mut plan = Plan::new(&waiting, settings.in_flight_max, settings.ack_timeout);
+        for lane in &waiting {
+            if let Some(seq) = uplink.committed.live_from(lane.epoch, settings.live_lag_max / 2) {
+                plan.begin_live_at(lane.epoch, seq);
+            }
+        }
         Self {
             uplink,
             connection,
-            plan: Plan::new(&waiting(uplink), settings.in_flight_max, settings.ack_timeout),
+            plan,
             pace: Pace::new(settings.bytes_per_second.as_u64(), settings.messages_per_second, now),
             packer: Packer::new(uplink.gateway.clone()),
             ingest_topic: RuleTopic::Ingest(uplink.gateway.clone()).to_string(),
             ack_topic: GatewayTopic::Ack(uplink.gateway.clone()).to_string(),
-            live_due: None,
+            live_due: Some(now),
             backlog_due: None,
             unanswered: HashMap::new(),
             paused_until: None,

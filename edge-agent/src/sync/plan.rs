@@ -135,6 +135,12 @@ impl Plan {
         count
     }
 
+    /// What was given out from `seq` on is live, though it was there before the connection.
+    pub(crate) fn begin_live_at(&mut self, epoch: u64, seq: u64) {
+        let lane = self.lane(epoch);
+        lane.live_from = lane.live_from.min(seq);
+    }
+
     /// Live data that fell behind becomes backlog, so that what comes now is live again.
     pub(crate) fn demote_live(&mut self, epoch: u64, up_to: u64) {
         let lane = self.lane(epoch);
@@ -204,6 +210,15 @@ mod tests {
         let after = [lane(1, Class::Live, &[(1, 120)])];
         assert_eq!(plan.pick(&after, Kind::Live).unwrap().range, SeqRange::new(101, 120));
         assert_eq!(plan.pick(&after, Kind::Backlog).unwrap().range, SeqRange::new(1, 100));
+    }
+
+    #[test]
+    fn what_is_young_when_the_link_comes_up_does_not_wait_for_backlog() {
+        let before = [lane(1, Class::Live, &[(1, 100)])];
+        let mut plan = Plan::new(&before, 8, TIMEOUT);
+        plan.begin_live_at(1, 98);
+        assert_eq!(plan.pick(&before, Kind::Live).unwrap().range, SeqRange::new(98, 100));
+        assert_eq!(plan.pick(&before, Kind::Backlog).unwrap().range, SeqRange::new(1, 97));
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn a_day_offline_drains_at_its_pace_while_live_readings_pass() -> Result<()> {
     site.agent.set("sync.ack_timeout", "\"10s\"");
     // Readings as regular as these take a fraction of a byte each; at this pace the backlog takes a
     // minute or more, longer than the probes do.
-    let pace = (readings / 160).max(2_048);
+    let pace = (readings / 100).max(2_048);
     site.agent.set("sync.bytes_per_second", &pace.to_string());
     site.server.start()?;
     site.agent.start()?;
