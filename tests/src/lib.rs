@@ -16,7 +16,7 @@
 //!
 //! # fn main() -> anyhow::Result<()> {
 //! let mut site = Site::start()?;
-//! let oracle = Oracle::start(site.agent.mqtt_address(), 4, 100.0);
+//! let oracle = Oracle::start(site.agent.mqtt_address(), 4, 100.0)?;
 //! oracle.wait_for_more(500)?;
 //! site.agent.kill()?;
 //! site.agent.start()?;
