@@ -1,5 +1,6 @@
 use fieldline_model::{Quality, Value};
 
+#[cfg(feature = "sqlite")]
 use crate::points::{Points, Values};
 
 /// How the points of a bucket become one value.
@@ -78,6 +79,7 @@ pub(crate) struct Summary {
 
 impl Summary {
     /// Of the points at `positions`.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn of(points: &Points, positions: std::ops::Range<usize>) -> Self {
         let mut summary = Self { count: positions.len() as u64, ..Self::default() };
         match &points.values {
@@ -134,6 +136,19 @@ impl Summary {
         self.take_max(Number::Integer(value));
     }
 
+    /// Adds a point that comes after these.
+    pub(crate) fn push(&mut self, value: &Value, quality: Quality) {
+        self.count += 1;
+        self.add_value(value);
+        match &mut self.ends {
+            Some(ends) => ends.1 = value.clone(),
+            None => self.ends = Some((value.clone(), value.clone())),
+        }
+        if quality.code() > self.worst.code() {
+            self.worst = quality;
+        }
+    }
+
     fn add_value(&mut self, value: &Value) {
         match value {
             Value::Float(value) => self.add_floats(&[*value]),
@@ -156,6 +171,7 @@ impl Summary {
     }
 
     /// Adds points that come after these.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn add(&mut self, later: Self) {
         if self.count == 0 {
             *self = later;
@@ -175,6 +191,7 @@ impl Summary {
     }
 
     /// Whether the aggregate can be told without the points.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn tells(&self, aggregate: Aggregate) -> bool {
         !matches!(aggregate, Aggregate::First | Aggregate::Last) || self.ends.is_some()
     }

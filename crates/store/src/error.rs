@@ -58,8 +58,29 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// SQLite reports a failure.
+    #[cfg(feature = "sqlite")]
     #[error("the database fails")]
     Database(#[source] rusqlite::Error),
+    /// A service that the store stands on did not answer, or refuses for now (throttling, a time-out,
+    /// a failure of its own). What was asked may have been done all the same: ask again.
+    #[error("{service} does not do it now")]
+    Unavailable {
+        /// Which service.
+        service: &'static str,
+        /// What it said, or did not say.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A service that the store stands on refuses for a reason that no later attempt heals by itself:
+    /// a missing table, missing permissions, a setting that is wrong.
+    #[error("{service} refuses")]
+    Rejected {
+        /// Which service.
+        service: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The operating system does not give what the store needs to run (threads, random numbers).
     #[error("the system refuses {what}")]
     System {
@@ -71,6 +92,7 @@ pub enum StoreError {
     },
 }
 
+#[cfg(feature = "sqlite")]
 impl From<rusqlite::Error> for StoreError {
     /// A full disk is told apart, since it heals.
     fn from(error: rusqlite::Error) -> Self {

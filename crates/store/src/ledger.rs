@@ -166,20 +166,24 @@ impl GatewayLedger {
 }
 
 /// Messages set aside, by gateway and reason.
-pub(crate) type RefusedCounts = BTreeMap<GatewayId, BTreeMap<String, u64>>;
+pub type RefusedCounts = BTreeMap<GatewayId, BTreeMap<String, u64>>;
 
 /// What a store itself knows of a stream.
 #[derive(Debug, Clone)]
-pub(crate) struct StreamRecord {
-    pub(crate) stream: StreamId,
-    pub(crate) class: Class,
-    pub(crate) stored: RangeSet,
-    pub(crate) quarantined: RangeSet,
+pub struct StreamRecord {
+    /// Which stream.
+    pub stream: StreamId,
+    /// How dear its readings are.
+    pub class: Class,
+    /// What is stored.
+    pub stored: RangeSet,
+    /// What has come but could not be stored.
+    pub quarantined: RangeSet,
 }
 
 impl Refused {
     /// The reason, cut to 64 bytes.
-    pub(crate) fn reason_word(&self) -> String {
+    pub fn reason_word(&self) -> String {
         let mut word = self.reason.clone();
         word.truncate(word.floor_char_boundary(64));
         word
@@ -188,7 +192,7 @@ impl Refused {
 
 /// Brings together what the store knows and what the gateways said; streams of which nothing has come
 /// yet are among it.
-pub(crate) fn assemble(
+pub fn assemble(
     only: Option<&GatewayId>,
     books: BTreeMap<GatewayId, ReportedBooks>,
     streams: Vec<StreamRecord>,

@@ -1,10 +1,11 @@
 //! The time-series store: the port, its contract, and the on-site adapter on bundled SQLite and pco.
 //!
 //! - [`TimeSeriesStore`] takes blocks of readings and answers queries; [`Ledger`] knows of every stream
-//!   what is stored and what became of the rest. Both are ports: Timestream, InfluxDB and S3 are to be
-//!   siblings of what is here.
+//!   what is stored and what became of the rest.
 //! - [`SqliteStore`] keeps both in one SQLite file: a block is stored when its log row is committed;
-//!   heads in memory and compressed chunks are derived from the log.
+//!   heads in memory and compressed chunks are derived from the log. Behind the feature `sqlite`.
+//! - [`PlacingStore`] is for databases that other people run: the points lie behind the port
+//!   [`PointStore`], and what is stored of each stream behind [`StreamOrders`].
 //! - [`MemoryStore`] keeps the same in memory, plainly; it is the model that [`contract`] compares with.
 //!
 //! It is not: a place that parses payloads, speaks HTTP or reads a clock. `now` comes in as an argument.
@@ -59,19 +60,30 @@ mod glob;
 mod ledger;
 mod memory;
 mod order;
+mod pager;
+mod placing;
+#[cfg(feature = "sqlite")]
 mod points;
 mod port;
 mod query;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
 pub use aggregate::Aggregate;
 pub use error::StoreError;
 pub use glob::Glob;
-pub use ledger::{Balance, GatewayLedger, Ledger, OwnStream, Refused, ReportedBooks, StreamLedger};
+pub use ledger::{
+    Balance, GatewayLedger, Ledger, OwnStream, Refused, RefusedCounts, ReportedBooks, StreamLedger,
+    StreamRecord, assemble,
+};
 pub use memory::MemoryStore;
+pub use order::{Admission, Gap, NUMBER_MAX, StreamOrder};
+pub use pager::{Pager, Span};
+pub use placing::{HeldStream, PlacedBlock, PlacingStore, PointStore, SetAside, StreamOrders};
 pub use port::{ReceivedBlock, TimeSeriesStore, Written};
 pub use query::{
     Buckets, Cursor, CursorError, DeviceInfo, DevicePage, DeviceQuery, Latest, Point, Series, SeriesPage,
     SeriesQuery,
 };
+#[cfg(feature = "sqlite")]
 pub use sqlite::{Retained, SqliteConfig, SqliteStats, SqliteStore};

@@ -3,22 +3,21 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use fieldline_model::{
-    Books, Class, DeviceId, GatewayId, Metric, Quality, RangeSet, StreamId, Timestamp, Value,
-};
+use fieldline_model::{Books, Class, DeviceId, GatewayId, Metric, Quality, StreamId, Timestamp, Value};
 use fieldline_wire::{Block, Values};
 
 use crate::ledger::{RefusedCounts, StreamRecord, assemble};
-use crate::order::{Admission, StreamOrder};
+use crate::order::Admission;
 use crate::{
-    Aggregate, Buckets, Cursor, DeviceInfo, DevicePage, DeviceQuery, GatewayLedger, Latest, Ledger,
-    OwnStream, Point, ReceivedBlock, Refused, ReportedBooks, Series, SeriesPage, SeriesQuery, StoreError,
-    TimeSeriesStore, Written,
+    Aggregate, Buckets, Cursor, DeviceInfo, DevicePage, DeviceQuery, GatewayLedger, HeldStream, Latest,
+    Ledger, OwnStream, PlacedBlock, Point, PointStore, ReceivedBlock, Refused, ReportedBooks, Series,
+    SeriesPage, SeriesQuery, SetAside, StoreError, StreamOrders, TimeSeriesStore, Written,
 };
 
 /// A store that forgets everything when it goes: for tests, and the model of what a store does.
 ///
-/// Plain on purpose: each point in a map, each query a walk over it. It has no bounds on memory.
+/// Plain on purpose: each point in a map, each query a walk over it. It has no bounds on memory. It can
+/// also be either half of a [`crate::PlacingStore`].
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     inner: Mutex<Inner>,
@@ -29,11 +28,17 @@ type Held = (u64, Value, Quality);
 #[derive(Debug, Default)]
 struct Inner {
     counter: u64,
-    streams: BTreeMap<StreamId, (Class, StreamOrder, RangeSet)>,
+    streams: BTreeMap<StreamId, Stream>,
     series: BTreeMap<(DeviceId, Metric), BTreeMap<i64, Held>>,
     books: BTreeMap<GatewayId, ReportedBooks>,
     refused: RefusedCounts,
     own: BTreeMap<GatewayId, StreamId>,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    class: Class,
+    held: HeldStream,
 }
 
 impl MemoryStore {
@@ -47,13 +52,16 @@ impl MemoryStore {
     }
 }
 
+impl Stream {
+    fn new(class: Class) -> Self {
+        Self { class, held: HeldStream::default() }
+    }
+}
+
 impl Inner {
     fn write(&mut self, block: &Block) -> Result<Written, StoreError> {
-        let (_, order, _) = self
-            .streams
-            .entry(block.stream.clone())
-            .or_insert_with(|| (block.class, StreamOrder::default(), RangeSet::new()));
-        match order.admit(block.seqs(), &mut self.counter) {
+        let stream = self.streams.entry(block.stream.clone()).or_insert_with(|| Stream::new(block.class));
+        match stream.held.order.admit(block.seqs(), &mut self.counter) {
             Admission::Duplicate => Ok(Written { seqs: block.seqs(), new: 0 }),
             Admission::OutOfBounds => {
                 Err(StoreError::Refused { what: "its numbers are out of bounds".to_owned() })
@@ -258,11 +266,11 @@ impl Ledger for MemoryStore {
 
     async fn ledger(&self, gateway: Option<&GatewayId>) -> Result<Vec<GatewayLedger>, StoreError> {
         let inner = self.lock();
-        let streams = inner.streams.iter().map(|(stream, (class, order, quarantined))| StreamRecord {
-            stream: stream.clone(),
-            class: *class,
-            stored: order.stored.clone(),
-            quarantined: quarantined.clone(),
+        let streams = inner.streams.iter().map(|(name, stream)| StreamRecord {
+            stream: name.clone(),
+            class: stream.class,
+            stored: stream.held.order.stored.clone(),
+            quarantined: stream.held.quarantined.clone(),
         });
         Ok(assemble(gateway, inner.books.clone(), streams.collect(), inner.refused.clone()))
     }
@@ -271,7 +279,7 @@ impl Ledger for MemoryStore {
         let mut inner = self.lock();
         if let Some((stream, class, seqs)) = &refused.readings {
             let entry = inner.streams.entry(stream.clone());
-            entry.or_insert_with(|| (*class, StreamOrder::default(), RangeSet::new())).2.insert(*seqs);
+            entry.or_insert_with(|| Stream::new(*class)).held.quarantined.insert(*seqs);
         }
         let counts = inner.refused.entry(refused.gateway.clone()).or_default();
         *counts.entry(refused.reason_word()).or_default() += 1;
@@ -282,8 +290,52 @@ impl Ledger for MemoryStore {
         let mut inner = self.lock();
         let fresh = StreamId { gateway: gateway.clone(), epoch: 1 };
         let stream = inner.own.entry(gateway.clone()).or_insert(fresh).clone();
-        let last = inner.streams.get(&stream).and_then(|(_, order, _)| order.stored.last());
+        let last = inner.streams.get(&stream).and_then(|stream| stream.held.order.stored.last());
         Ok(OwnStream { stream, next_seq: last.unwrap_or(0) + 1 })
+    }
+}
+
+#[async_trait]
+impl PointStore for MemoryStore {
+    async fn put(&self, block: &PlacedBlock) -> Result<Vec<SetAside>, StoreError> {
+        self.lock().apply(&block.received.block, block.place);
+        Ok(Vec::new())
+    }
+
+    async fn series(&self, query: &SeriesQuery) -> Result<SeriesPage, StoreError> {
+        TimeSeriesStore::series(self, query).await
+    }
+
+    async fn latest(&self, device: &DeviceId) -> Result<Vec<Latest>, StoreError> {
+        TimeSeriesStore::latest(self, device).await
+    }
+
+    async fn devices(&self, query: &DeviceQuery) -> Result<DevicePage, StoreError> {
+        TimeSeriesStore::devices(self, query).await
+    }
+}
+
+#[async_trait]
+impl StreamOrders for MemoryStore {
+    async fn load(&self, stream: &StreamId) -> Result<HeldStream, StoreError> {
+        Ok(self.lock().streams.get(stream).map(|stream| stream.held.clone()).unwrap_or_default())
+    }
+
+    async fn commit(
+        &self,
+        stream: &StreamId,
+        class: Class,
+        state: &HeldStream,
+    ) -> Result<Option<u64>, StoreError> {
+        let mut inner = self.lock();
+        let held = &mut inner.streams.entry(stream.clone()).or_insert_with(|| Stream::new(class)).held;
+        if held.revision != state.revision {
+            return Ok(None);
+        }
+        held.order = state.order.clone();
+        held.place = state.place;
+        held.revision += 1;
+        Ok(Some(held.revision))
     }
 }
 

@@ -9,18 +9,19 @@
 //! blocks that overlap, too.
 
 use fieldline_model::{RangeSet, SeqRange};
+use serde::{Deserialize, Serialize};
 
 /// The greatest sequence number and the greatest order number that a store takes: they have to fit the
 /// integers of SQLite with room for a reservation.
-pub(crate) const NUMBER_MAX: u64 = 1 << 62;
+pub const NUMBER_MAX: u64 = 1 << 62;
 
 /// Numbers that are reserved for sequence numbers that have not come yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Gap {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
     /// What is missing.
-    pub(crate) seqs: SeqRange,
+    pub seqs: SeqRange,
     /// The order number before the one of `seqs.first`.
-    pub(crate) base: u64,
+    pub base: u64,
 }
 
 impl Gap {
@@ -35,28 +36,33 @@ impl Gap {
 }
 
 /// What is stored of a stream, and what is reserved for it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct StreamOrder {
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StreamOrder {
     /// What is stored.
-    pub(crate) stored: RangeSet,
+    pub stored: RangeSet,
     /// Reserved numbers, by sequence number; apart from `stored` and from each other.
-    pub(crate) gaps: Vec<Gap>,
+    pub gaps: Vec<Gap>,
 }
 
 /// What a block is to its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
+pub enum Admission {
     /// All of it is stored.
     Duplicate,
     /// So many of its readings are new, and it has this place in the order.
-    New { order: u64, count: u64 },
+    New {
+        /// The greater one stands.
+        order: u64,
+        /// How many readings were not stored before.
+        count: u64,
+    },
     /// The numbers are out of bounds.
     OutOfBounds,
 }
 
 impl StreamOrder {
     /// Takes note that `seqs` are stored now; `counter` is the store's.
-    pub(crate) fn admit(&mut self, seqs: SeqRange, counter: &mut u64) -> Admission {
+    pub fn admit(&mut self, seqs: SeqRange, counter: &mut u64) -> Admission {
         let greatest = self.stored.last().unwrap_or(0);
         if seqs.first == 0 || seqs.last > NUMBER_MAX {
             return Admission::OutOfBounds;
@@ -85,6 +91,7 @@ impl StreamOrder {
     }
 
     /// The least order number that a block which fills a gap may still get, less one.
+    #[cfg(any(test, feature = "sqlite"))]
     pub(crate) fn base_min(&self) -> Option<u64> {
         self.gaps.iter().map(|gap| gap.base).min()
     }
