@@ -1,0 +1,48 @@
+use std::time::Duration;
+
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_http_client::tls;
+use aws_smithy_types::retry::RetryConfig;
+
+/// Attempts at one call, the first included; between them the SDK waits with backoff and jitter.
+const ATTEMPTS_MAX: u32 = 5;
+/// A connection stands, or the attempt has failed.
+const CONNECT: Duration = Duration::from_secs(3);
+/// An attempt is answered, or it has failed.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// The settings that all clients share: region, credentials, endpoint, HTTP client, retries. They come
+/// from AWS's own environment variables and profiles. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    config: SdkConfig,
+}
+
+impl Aws {
+    /// Reads AWS's environment.
+    pub async fn load() -> Self {
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .build_https();
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
+            .timeout_config(timeouts)
+            .load()
+            .await;
+        Self { config }
+    }
+
+    /// The settings as the SDK's clients take them.
+    pub fn config(&self) -> &SdkConfig {
+        &self.config
+    }
+
+    /// Whether calls go to an endpoint that was configured for all services, such as an emulator.
+    pub fn has_custom_endpoint(&self) -> bool {
+        self.config.endpoint_url().is_some()
+    }
+}

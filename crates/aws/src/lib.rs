@@ -1,0 +1,16 @@
+//! Everything of AWS that Fieldline's functions stand on, behind the ports of the other crates.
+//!
+//! What it is: the only crate that names `aws-sdk-*`. Each service is a feature and a module.
+//!
+//! What it is not: it decides nothing about readings, and it reads no environment variable of
+//! Fieldline's; a function's `main` does, and hands over the values.
+//!
+//! Invariants: a throttled or failed call is tried again within bounds and then reported as
+//! [`fieldline_store::StoreError::Unavailable`], never swallowed; every write may be made twice; with
+//! a custom endpoint nothing is sent anywhere else.
+
+mod client;
+mod failure;
+
+pub use client::Aws;
+pub use failure::failure;
