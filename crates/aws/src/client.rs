@@ -41,6 +41,15 @@ impl Aws {
         &self.config
     }
 
+    /// A client for S3. With a custom endpoint the bucket stands in the path, since an emulator has no
+    /// host for each bucket.
+    #[cfg(any(feature = "ledger", feature = "s3"))]
+    pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
+        let config = aws_sdk_s3::config::Builder::from(&self.config);
+        let config = config.force_path_style(self.has_custom_endpoint());
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
     /// Whether calls go to an endpoint that was configured for all services, such as an emulator.
     pub fn has_custom_endpoint(&self) -> bool {
         self.config.endpoint_url().is_some()
