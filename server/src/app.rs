@@ -21,7 +21,7 @@ use crate::counters::Counters;
 use crate::direct::{Direct, OwnStream};
 use crate::http::{self, Face};
 use crate::intake::{self, Intake, StorageQueue};
-use crate::quarantine::{LedgerQuarantine, QuarantineDesk};
+use crate::quarantine::QuarantineDesk;
 use crate::retention;
 use crate::stop;
 use crate::waiting::Waiting;
@@ -148,7 +148,7 @@ impl Server {
         let context = ingest::Context {
             limits: fieldline_wire::Limits::default(),
             blocks: Arc::new(queue),
-            quarantine: Arc::new(LedgerQuarantine { ledger: store.clone(), acks }),
+            quarantine: Arc::new(ingest::LedgerQuarantine { ledger: store.clone(), acks }),
         };
         self.work_tasks.extend([
             tokio::spawn(intake::run(jobs, context, counters.clone(), ending.clone())),
