@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_smithy_http_client::tls;
 use aws_smithy_types::retry::RetryConfig;
 
@@ -22,18 +23,14 @@ pub struct Aws {
 impl Aws {
     /// Reads AWS's environment.
     pub async fn load() -> Self {
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-            .build_https();
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
-            .timeout_config(timeouts)
-            .load()
-            .await;
-        Self { config }
+        Self { config: loader().load().await }
+    }
+
+    /// An emulator at `endpoint`, with credentials that are worth nothing elsewhere.
+    pub async fn emulator(endpoint: &str) -> Self {
+        let credentials = Credentials::new("test", "test", None, None, "emulator");
+        let loader = loader().endpoint_url(endpoint).region(Region::from_static("us-east-1"));
+        Self { config: loader.credentials_provider(credentials).load().await }
     }
 
     /// The settings as the SDK's clients take them.
@@ -54,4 +51,16 @@ impl Aws {
     pub fn has_custom_endpoint(&self) -> bool {
         self.config.endpoint_url().is_some()
     }
+}
+
+fn loader() -> ConfigLoader {
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .build_https();
+    let timeouts =
+        TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
+        .timeout_config(timeouts)
 }

@@ -81,7 +81,9 @@ impl DynamoLedger {
                 for prefix in [item::BOOKS, item::STREAM, item::REFUSED] {
                     let call = self.client.query().table_name(&self.config.table).consistent_read(true);
                     let call = call
-                        .key_condition_expression("gateway = :gateway AND begins_with(item, :prefix)")
+                        .key_condition_expression("gateway = :gateway AND begins_with(#item, :prefix)")
+                        // A reserved word of DynamoDB.
+                        .expression_attribute_names("#item", "item")
                         .expression_attribute_values(":gateway", item::text(gateway.as_str()))
                         .expression_attribute_values(":prefix", item::text(prefix));
                     let mut pages = call.into_paginator().items().send();
@@ -94,7 +96,8 @@ impl DynamoLedger {
             None => {
                 let call = self.client.scan().table_name(&self.config.table).consistent_read(true);
                 let call = call
-                    .filter_expression("NOT begins_with(item, :copies)")
+                    .filter_expression("NOT begins_with(#item, :copies)")
+                    .expression_attribute_names("#item", "item")
                     .expression_attribute_values(":copies", item::text(item::REFUSED_MESSAGE));
                 let mut pages = call.into_paginator().items().send();
                 while let Some(found) = pages.next().await {
@@ -130,7 +133,7 @@ impl StreamOrders for DynamoLedger {
             (":before".to_owned(), item::number(state.revision)),
             (":revision".to_owned(), item::number(revision)),
         ]);
-        let update = "SET class = :class, stored = :order, place = :place, revision = :revision";
+        let update = "SET lane = :class, seqs = :order, place = :place, revision = :revision";
         let done = self.set(&Key::stream(stream), update, unchanged(state.revision), values).await?;
         Ok(done.then_some(revision))
     }

@@ -1,6 +1,8 @@
 //! Scenarios across agent and server, with the real programs and faults between them.
 
 mod clients;
+mod cloud_functions;
+mod cloud_ledger;
 mod disk_full;
 mod durability;
 mod kills;

@@ -70,7 +70,7 @@ impl Item {
 
     pub(super) fn held(&self) -> Result<HeldStream, StoreError> {
         Ok(HeldStream {
-            order: self.json("stored")?.unwrap_or_default(),
+            order: self.json("seqs")?.unwrap_or_default(),
             quarantined: self.json("quarantined")?.unwrap_or_default(),
             place: self.optional_whole("place")?.unwrap_or(0),
             revision: self.optional_whole("revision")?.unwrap_or(0),
@@ -78,7 +78,7 @@ impl Item {
     }
 
     pub(super) fn class(&self) -> Result<Class, StoreError> {
-        self.text("class")?.parse().map_err(|_unknown| damaged("class"))
+        self.text("lane")?.parse().map_err(|_unknown| damaged("lane"))
     }
 
     pub(super) fn count(&self) -> Result<u64, StoreError> {

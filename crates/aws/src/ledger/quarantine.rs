@@ -88,7 +88,7 @@ impl DynamoLedger {
                 (":before".to_owned(), item::number(held.revision)),
                 (":revision".to_owned(), item::number(held.revision + 1)),
             ]);
-            let update = "SET class = :class, quarantined = :quarantined, revision = :revision";
+            let update = "SET lane = :class, quarantined = :quarantined, revision = :revision";
             if self.set(&Key::stream(stream), update, unchanged(held.revision), values).await? {
                 return Ok(());
             }
