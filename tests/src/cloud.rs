@@ -7,13 +7,17 @@
 //!
 //! What it is not: it checks no signature and no permission.
 
+mod faults;
 mod function;
 mod host;
 mod invoke;
 mod poller;
 mod queue;
+mod stack;
 
+pub use faults::{Faults, Odds};
 pub use function::{Ending, FunctionSpec};
 pub use host::Host;
 pub use poller::Poller;
 pub use queue::Queue;
+pub use stack::{Stack, StoreKind};

@@ -168,7 +168,7 @@ impl Shared {
 }
 
 /// Answers leave at once: with Nagle's algorithm each call takes 40 ms.
-struct NoDelay(TcpListener);
+pub(super) struct NoDelay(pub(super) TcpListener);
 
 impl axum::serve::Listener for NoDelay {
     type Io = tokio::net::TcpStream;

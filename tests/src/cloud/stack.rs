@@ -1,0 +1,118 @@
+//! The whole chain on loopback: agent → our broker in IoT Core's place → `ingest` → SNS FIFO → SQS FIFO →
+//! `storage` → time-series store and ledger → the acknowledgement over the data plane.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{FunctionSpec, Host, Poller, Queue};
+use crate::moto::{self, Moto};
+use crate::programs;
+use crate::site::{Agent, Server};
+
+/// The name of the ledger's table.
+const LEDGER: &str = "fieldline-ledger";
+const QUARANTINE: &str = "fieldline-quarantine";
+const READINGS: &str = "fieldline-readings";
+/// How often a message may come before it is a dead letter.
+const ATTEMPTS_MAX: u32 = 1_000;
+
+/// Which time-series store the functions use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreKind {
+    /// Timestream for LiveAnalytics, on our stub.
+    Timestream,
+    /// Parquet on S3, on moto.
+    S3,
+    /// InfluxDB's line protocol, on a real server.
+    InfluxDb,
+}
+
+/// The running chain. Everything ends when it is dropped.
+#[derive(Debug)]
+pub struct Stack {
+    /// The gateway's daemon.
+    pub agent: Agent,
+    /// The broker in IoT Core's place; its HTTP API passes queries on to the function.
+    pub server: Server,
+    /// The functions.
+    pub host: Host,
+    /// The queue in front of `storage`, and its dead letters.
+    pub queue: Queue,
+    /// What `storage` has refused too often.
+    pub dead: Queue,
+    poller: Poller,
+    moto: Moto,
+}
+
+impl Stack {
+    /// Starts everything in `folder`; `aws` stands before the emulated services, if given: the
+    /// functions talk to that address instead. `None`, and a printed line, when a tool is missing.
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub fn start(
+        folder: &Path,
+        store: StoreKind,
+        aws: impl FnOnce(SocketAddr) -> Result<SocketAddr>,
+    ) -> Result<Option<Self>> {
+        let Some(moto) = Moto::start(folder)? else { return Ok(None) };
+        moto.create_bucket(QUARANTINE)?;
+        moto.create_ledger_table(LEDGER)?;
+        let (topic, queue, dead) = moto.create_fifo("fieldline-blocks", ATTEMPTS_MAX)?;
+        let host = Host::start()?;
+        let mut server = Server::prepare(&folder.join("server"))?;
+        server.set_functions(host.address());
+        let agent = Agent::prepare(&folder.join("agent"), Some(server.mqtt_address()))?;
+
+        let mut environment = moto::variables(aws(moto.address())?);
+        let mut set = |name: &str, value: &str| environment.push((name.to_owned(), value.to_owned()));
+        set("FIELDLINE_BLOCKS_TOPIC_ARN", &topic);
+        set("FIELDLINE_LEDGER_TABLE", LEDGER);
+        set("FIELDLINE_QUARANTINE_BUCKET", QUARANTINE);
+        set("FIELDLINE_IOT_ENDPOINT", &format!("http://{}", server.http_address()));
+        match store {
+            StoreKind::S3 => {
+                moto.create_bucket(READINGS)?;
+                set("FIELDLINE_STORE", "s3");
+                set("FIELDLINE_READINGS_BUCKET", READINGS);
+            }
+            StoreKind::Timestream | StoreKind::InfluxDb => bail!("{store:?} is not part of the stack yet"),
+        }
+        for name in ["ingest", "storage", "query"] {
+            host.deploy(FunctionSpec {
+                name: name.to_owned(),
+                program: programs::function(name)?.to_owned(),
+                environment: environment.clone(),
+                timeout: Duration::from_secs(60),
+                log: folder.join(format!("{name}.log")),
+            });
+        }
+        let poller = Poller::start(&host, queue.clone(), "storage");
+        let mut stack = Self { agent, server, host, queue, dead, poller, moto };
+        stack.server.start()?;
+        stack.agent.start().context("the agent")?;
+        Ok(Some(stack))
+    }
+
+    /// How many batches `storage` has been given, and how many messages came back from it.
+    pub fn counts(&self) -> (u64, u64) {
+        self.poller.counts()
+    }
+
+    /// Where AWS's services are.
+    pub fn aws_address(&self) -> SocketAddr {
+        self.moto.address()
+    }
+
+    /// Stops agent and broker in order.
+    ///
+    /// # Errors
+    /// One does not stop, or not well.
+    pub fn finish(mut self) -> Result<()> {
+        self.agent.stop()?;
+        self.server.stop()
+    }
+}
