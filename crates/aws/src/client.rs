@@ -23,14 +23,38 @@ pub struct Aws {
 impl Aws {
     /// Reads AWS's environment.
     pub async fn load() -> Self {
-        Self { config: loader().load().await }
+        Self { config: Self::shared().load().await }
     }
 
-    /// An emulator at `endpoint`, with credentials that are worth nothing elsewhere.
-    pub async fn emulator(endpoint: &str) -> Self {
-        let credentials = Credentials::new("test", "test", None, None, "emulator");
-        let loader = loader().endpoint_url(endpoint).region(Region::from_static("us-east-1"));
-        Self { config: loader.credentials_provider(credentials).load().await }
+    fn shared() -> ConfigLoader {
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .build_https();
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
+        aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
+            .timeout_config(timeouts)
+    }
+
+    /// Settings for an emulator at `endpoint`, with a region and credentials of its own; an attempt at a
+    /// call may take `attempt`.
+    pub async fn emulator(endpoint: &str, attempt: Duration) -> Self {
+        let credentials = Credentials::new("emulator", "emulator", None, None, "emulator");
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(attempt);
+        let config = Self::shared()
+            .endpoint_url(endpoint)
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(credentials)
+            .timeout_config(timeouts.build());
+        Self { config: config.load().await }
+    }
+
+    /// Settings of a test.
+    #[cfg(test)]
+    pub(crate) fn of(config: SdkConfig) -> Self {
+        Self { config }
     }
 
     /// The settings as the SDK's clients take them.
@@ -51,16 +75,4 @@ impl Aws {
     pub fn has_custom_endpoint(&self) -> bool {
         self.config.endpoint_url().is_some()
     }
-}
-
-fn loader() -> ConfigLoader {
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .build_https();
-    let timeouts =
-        TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
-    aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
-        .timeout_config(timeouts)
 }

@@ -17,6 +17,8 @@ mod failure;
 mod ledger;
 #[cfg(feature = "queue")]
 mod queue;
+#[cfg(feature = "timestream")]
+mod timestream;
 
 #[cfg(feature = "acks")]
 pub use acks::IotAcks;
@@ -26,3 +28,5 @@ pub use failure::failure;
 pub use ledger::{DynamoLedger, LedgerConfig};
 #[cfg(feature = "queue")]
 pub use queue::BlockTopic;
+#[cfg(feature = "timestream")]
+pub use timestream::{Timestream, TimestreamConfig};

@@ -1,6 +1,7 @@
 //! The ledger in DynamoDB, against moto.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -13,9 +14,15 @@ use fieldline_tests::machine;
 use fieldline_tests::moto::Moto;
 use fieldline_tests::publisher::runtime;
 
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+async fn emulator(moto: &Moto) -> Aws {
+    Aws::emulator(&format!("http://{}", moto.address()), ATTEMPT).await
+}
+
 async fn ledger(moto: &Moto, table: &str) -> Result<DynamoLedger> {
     moto.create_ledger_table(table)?;
-    let aws = Aws::emulator(&format!("http://{}", moto.address())).await;
+    let aws = emulator(moto).await;
     let config = LedgerConfig { table: table.to_owned(), quarantine_bucket: "quarantine".to_owned() };
     Ok(DynamoLedger::new(&aws, config))
 }
@@ -129,10 +136,10 @@ fn a_table_that_is_missing_is_told_apart_from_one_that_does_not_answer() -> Resu
     let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
     runtime()?.block_on(async {
         let config = LedgerConfig { table: "nowhere".to_owned(), quarantine_bucket: "none".to_owned() };
-        let there = Aws::emulator(&format!("http://{}", moto.address())).await;
+        let there = emulator(&moto).await;
         let error = DynamoLedger::new(&there, config.clone()).load(&stream("gw-1", 1)?).await;
         ensure!(matches!(error, Err(StoreError::Rejected { .. })), "{error:?}");
-        let nobody = Aws::emulator("http://127.0.0.1:9").await;
+        let nobody = Aws::emulator("http://127.0.0.1:9", ATTEMPT).await;
         let error = DynamoLedger::new(&nobody, config).load(&stream("gw-1", 1)?).await;
         ensure!(matches!(error, Err(StoreError::Unavailable { .. })), "{error:?}");
         Ok(())
