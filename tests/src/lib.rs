@@ -40,6 +40,7 @@ pub mod proxy;
 pub mod publisher;
 pub mod random;
 pub mod site;
+pub mod timestream;
 pub mod wait;
 
 pub use http::Http;
