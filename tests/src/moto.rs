@@ -36,6 +36,11 @@ pub fn environment() -> Option<PathBuf> {
     ready.then_some(folder)
 }
 
+/// One of our scripts in `tests/cloud`.
+pub fn script(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("cloud").join(name)
+}
+
 /// What any AWS client needs so that it talks to `endpoint` and to nobody else.
 pub fn variables(endpoint: SocketAddr) -> Vec<(String, String)> {
     let pairs = [
@@ -56,8 +61,22 @@ impl Moto {
     /// It does not start.
     pub fn start(folder: &Path) -> Result<Option<Self>> {
         let Some(environment) = environment() else { return Ok(None) };
+        Self::run(Command::new(environment.join("bin/moto_server")), folder).map(Some)
+    }
+
+    /// The same, with the resource types of our template that moto's CloudFormation lacks.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_for_templates(folder: &Path) -> Result<Option<Self>> {
+        let Some(environment) = environment() else { return Ok(None) };
+        let mut command = Command::new(environment.join("bin/python"));
+        command.arg(script("moto_with_more.py"));
+        Self::run(command, folder).map(Some)
+    }
+
+    fn run(mut command: Command, folder: &Path) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()?));
-        let mut command = Command::new(environment.join("bin/moto_server"));
         command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         let mut process = Process::spawn("moto_server", command, &folder.join("moto.log"))?;
@@ -66,7 +85,7 @@ impl Moto {
             ensure!(process.is_running()?, "it has ended: {}", process.log_tail());
             Ok((http.get("/moto-api/data.json")?.status == 200).then_some(()))
         })?;
-        Ok(Some(Self { address, _process: process }))
+        Ok(Self { address, _process: process })
     }
 
     /// Where it listens.

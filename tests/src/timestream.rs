@@ -29,7 +29,8 @@ use tokio::sync::oneshot;
 
 use query::Results;
 use refusal::Refusal;
-use table::{Retention, Tables};
+pub use table::Retention;
+use table::Tables;
 
 /// Tells the time: nanoseconds since the epoch.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;

@@ -11,11 +11,11 @@ use super::{FunctionSpec, Host, Poller, Queue};
 use crate::moto::{self, Moto};
 use crate::programs;
 use crate::site::{Agent, Server};
+use crate::timestream::{Options, Stub};
 
 /// The name of the ledger's table.
 const LEDGER: &str = "fieldline-ledger";
 const QUARANTINE: &str = "fieldline-quarantine";
-const READINGS: &str = "fieldline-readings";
 /// How often a message may come before it is a dead letter.
 const ATTEMPTS_MAX: u32 = 1_000;
 
@@ -45,18 +45,19 @@ pub struct Stack {
     pub dead: Queue,
     poller: Poller,
     moto: Moto,
+    timestream: Option<Stub>,
 }
 
 impl Stack {
-    /// Starts everything in `folder`; `aws` stands before the emulated services, if given: the
-    /// functions talk to that address instead. `None`, and a printed line, when a tool is missing.
+    /// Starts everything in `folder`. `before` gives, for the address of each emulated service, the one
+    /// that the functions are to call instead. `None`, and a printed line, when a tool is missing.
     ///
     /// # Errors
     /// Something does not start.
     pub fn start(
         folder: &Path,
         store: StoreKind,
-        aws: impl FnOnce(SocketAddr) -> Result<SocketAddr>,
+        mut before: impl FnMut(SocketAddr) -> Result<SocketAddr>,
     ) -> Result<Option<Self>> {
         let Some(moto) = Moto::start(folder)? else { return Ok(None) };
         moto.create_bucket(QUARANTINE)?;
@@ -67,20 +68,25 @@ impl Stack {
         server.set_functions(host.address());
         let agent = Agent::prepare(&folder.join("agent"), Some(server.mqtt_address()))?;
 
-        let mut environment = moto::variables(aws(moto.address())?);
+        let mut environment = moto::variables(before(moto.address())?);
         let mut set = |name: &str, value: &str| environment.push((name.to_owned(), value.to_owned()));
         set("FIELDLINE_BLOCKS_TOPIC_ARN", &topic);
         set("FIELDLINE_LEDGER_TABLE", LEDGER);
         set("FIELDLINE_QUARANTINE_BUCKET", QUARANTINE);
         set("FIELDLINE_IOT_ENDPOINT", &format!("http://{}", server.http_address()));
-        match store {
-            StoreKind::S3 => {
-                moto.create_bucket(READINGS)?;
-                set("FIELDLINE_STORE", "s3");
-                set("FIELDLINE_READINGS_BUCKET", READINGS);
+        let timestream = match store {
+            StoreKind::Timestream => {
+                let stub = Stub::start(Options::default())?;
+                let endpoint = format!("http://{}", before(stub.address())?);
+                set("FIELDLINE_STORE", "timestream");
+                set("FIELDLINE_TIMESTREAM_DATABASE", "fieldline");
+                set("FIELDLINE_TIMESTREAM_TABLE", "readings");
+                set("AWS_ENDPOINT_URL_TIMESTREAM_WRITE", &endpoint);
+                set("AWS_ENDPOINT_URL_TIMESTREAM_QUERY", &endpoint);
+                Some(stub)
             }
-            StoreKind::Timestream | StoreKind::InfluxDb => bail!("{store:?} is not part of the stack yet"),
-        }
+            StoreKind::S3 | StoreKind::InfluxDb => bail!("{store:?} is not part of the stack yet"),
+        };
         for name in ["ingest", "storage", "query"] {
             host.deploy(FunctionSpec {
                 name: name.to_owned(),
@@ -91,7 +97,7 @@ impl Stack {
             });
         }
         let poller = Poller::start(&host, queue.clone(), "storage");
-        let mut stack = Self { agent, server, host, queue, dead, poller, moto };
+        let mut stack = Self { agent, server, host, queue, dead, poller, moto, timestream };
         stack.server.start()?;
         stack.agent.start().context("the agent")?;
         Ok(Some(stack))
@@ -102,9 +108,14 @@ impl Stack {
         self.poller.counts()
     }
 
-    /// Where AWS's services are.
-    pub fn aws_address(&self) -> SocketAddr {
-        self.moto.address()
+    /// The emulated services by name, and where they are.
+    pub fn services(&self) -> Vec<(&'static str, SocketAddr)> {
+        let mut services = vec![
+            ("S3, DynamoDB, SNS, SQS (moto)", self.moto.address()),
+            ("Lambda: Invoke and Runtime API", self.host.address()),
+        ];
+        services.extend(self.timestream.as_ref().map(|stub| ("Timestream", stub.address())));
+        services
     }
 
     /// Stops agent and broker in order.

@@ -73,7 +73,7 @@ impl Faults {
             let runtime = runtime.expect("a runtime starts");
             runtime.block_on(async {
                 let listener = TcpListener::from_std(listener).expect("a listener is one");
-                drop(ready.send(()));
+                ready.send(()).expect("the start is waited for");
                 tokio::select! {
                     () = accept(&listener, upstream, &shared) => {}
                     _ = stopped => {}
