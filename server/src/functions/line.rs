@@ -30,6 +30,8 @@ use crate::waiting::Place;
 const INGEST: &str = "ingest";
 /// The pause before the second attempt; it doubles.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Which topic rule a message is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -188,7 +190,7 @@ impl Caller {
                 Err(error) => return Err(Some(error)),
             }
             tokio::time::sleep(pause.min(self.settings.patience().saturating_sub(since.elapsed()))).await;
-            pause *= 2;
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 }
