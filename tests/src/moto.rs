@@ -118,6 +118,19 @@ impl Moto {
         self.json("DynamoDB_20120810.CreateTable", &body).map(drop)
     }
 
+    /// Makes a database of Timestream and a table in it.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn create_timestream_table(&self, database: &str, table: &str) -> Result<()> {
+        let call = |operation: &str, body: &Value| {
+            let target = format!("Timestream_20181101.{operation}");
+            call(self.address, "timestream", &target, body).map(drop)
+        };
+        call("CreateDatabase", &json!({ "DatabaseName": database }))?;
+        call("CreateTable", &json!({ "DatabaseName": database, "TableName": table }))
+    }
+
     /// Makes a FIFO topic and a FIFO queue behind it, with raw delivery; gives the topic's ARN and the
     /// queue. What fails often enough goes to a dead-letter queue, the last of the three.
     ///

@@ -7,7 +7,6 @@ mod cloud_ledger;
 mod disk_full;
 mod durability;
 mod kills;
-
 mod layout;
 mod network;
 mod offline_day;
@@ -16,4 +15,5 @@ mod recordings;
 mod refusals;
 mod spine;
 mod template;
+mod timestream;
 mod up;
