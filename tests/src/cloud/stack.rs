@@ -108,6 +108,11 @@ impl Stack {
         self.poller.counts()
     }
 
+    /// From now on the queue delivers now and then twice or backwards.
+    pub fn deliver_unruly(&self, seed: u64) {
+        self.poller.be_unruly(seed);
+    }
+
     /// The emulated services by name, and where they are.
     pub fn services(&self) -> Vec<(&'static str, SocketAddr)> {
         let mut services = vec![
