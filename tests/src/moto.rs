@@ -38,7 +38,7 @@ pub fn environment() -> Option<PathBuf> {
 
 /// One of our scripts in `tests/cloud`.
 pub fn script(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("cloud").join(name)
+    programs::repository().join("tests/cloud").join(name)
 }
 
 /// What any AWS client needs so that it talks to `endpoint` and to nobody else.
