@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use async_trait::async_trait;
+use axum::Router;
 use fieldline_model::{AckMessage, GatewayId, GatewayTopic};
 use fieldline_mqtt::{Broker, Message, QoS, TlsServer};
 use fieldline_store::{SqliteConfig, SqliteStore};
@@ -15,13 +16,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::books::{self, BooksDesk};
-use crate::broker::{Desk, now};
-use crate::config::{Config, TlsSettings};
+use crate::broker::{Back, Desk, now};
+use crate::config::{Config, Endpoint, TlsSettings};
 use crate::counters::Counters;
+use crate::data_plane::{self, DataPlane};
 use crate::direct::{Direct, OwnStream};
+use crate::functions::{self, Invoker, Line};
 use crate::http::{self, Face};
 use crate::intake::{self, Intake, StorageQueue};
-use crate::quarantine::{LedgerQuarantine, QuarantineDesk};
+use crate::quarantine::QuarantineDesk;
 use crate::retention;
 use crate::stop;
 use crate::waiting::Waiting;
@@ -40,11 +43,12 @@ pub struct Server {
     work: watch::Sender<bool>,
     door_tasks: Vec<JoinHandle<()>>,
     work_tasks: Vec<JoinHandle<()>>,
-    store: Arc<SqliteStore>,
+    /// None where the functions run elsewhere.
+    store: Option<Arc<SqliteStore>>,
 }
 
 impl Server {
-    /// Opens the store, binds the listeners and starts.
+    /// Binds the listeners, opens the store where there is one, and starts.
     ///
     /// # Errors
     /// The configuration is impossible, the data folder cannot be used, or an address is taken;
@@ -52,7 +56,6 @@ impl Server {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         config.check()?;
         let tls = config.mqtt.tls.as_ref().map(tls_server).transpose()?;
-        let store = Arc::new(open_store(&config).await?);
         let mqtt = bind("mqtt.listen", "--mqtt", config.mqtt.listen).await?;
         let mqtts =
             bind("mqtt.tls.listen", "the file", config.mqtt.tls.as_ref().map(|tls| tls.listen)).await?;
@@ -68,19 +71,24 @@ impl Server {
             work,
             door_tasks: Vec::new(),
             work_tasks: Vec::new(),
-            store: store.clone(),
+            store: None,
         };
-        let face = server.start_work(&config, &store, ending).await?;
-        server.start_retention(&config, &store, closing.clone());
+        let (broker, router) = match config.functions.clone() {
+            Some(functions) => server.start_with_functions(&config, functions, ending),
+            None => {
+                let store = Arc::new(open_store(&config).await?);
+                server.store = Some(store.clone());
+                server.start_retention(&config, &store, closing.clone());
+                server.start_with_store(&config, &store, ending).await?
+            }
+        };
         if let Some(listener) = mqtt {
-            server.open_broker(&face.broker, listener, None, closing.clone());
+            server.open_broker(&broker, listener, None, closing.clone());
         }
         if let (Some(listener), Some(tls)) = (mqtts, tls) {
-            server.open_broker(&face.broker, listener, Some(tls), closing.clone());
+            server.open_broker(&broker, listener, Some(tls), closing.clone());
         }
         if let Some(listener) = http {
-            let api = query::State::new(store.clone(), store, now).with_own(config.gateway.clone());
-            let router = http::router(face, api, config.http.body_bytes_max);
             server.open_http(listener, router, closing);
         }
         Ok(server)
@@ -115,47 +123,66 @@ impl Server {
         for task in self.work_tasks {
             finished(task.await);
         }
-        if let Err(error) = self.store.close().await {
+        if let Some(store) = self.store
+            && let Err(error) = store.close().await
+        {
             tracing::error!(error = &error as &dyn std::error::Error, "the store did not close well");
         }
     }
 
     /// The tasks between broker and store.
-    async fn start_work(
+    async fn start_with_store(
         &mut self,
         config: &Config,
         store: &Arc<SqliteStore>,
         ending: watch::Receiver<bool>,
-    ) -> anyhow::Result<Face> {
+    ) -> anyhow::Result<(Broker, Router)> {
         let counters = Counters::new();
         let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
         let quarantine = QuarantineDesk::start(store.clone());
         let (direct, offers) = Direct::new(config.gateway.clone(), quarantine, counters.clone());
         let own = OwnStream::open(&config.gateway, store.clone(), store.clone(), counters.clone()).await?;
         let (intake, jobs) = Intake::new();
-        let (books_desk, reports) = BooksDesk::new();
-        let desk = Desk {
-            intake,
-            direct: direct.clone(),
-            books: books_desk,
-            waiting: waiting.clone(),
-            counters: counters.clone(),
-        };
-        let broker = Broker::new(config.mqtt.limits.clone(), Arc::new(desk));
+        let (books, reports) = BooksDesk::new();
+        let back = Back::Store { intake, direct: direct.clone(), books };
+        let desk = Arc::new(Desk { back, waiting: waiting.clone(), counters: counters.clone() });
+        let broker = Broker::new(config.mqtt.limits.clone(), desk.clone());
         let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(broker.clone()));
         let function = storage::Context { store: store.clone(), ledger: store.clone(), acks: acks.clone() };
         let queue = StorageQueue::start(function, counters.clone());
         let context = ingest::Context {
             limits: fieldline_wire::Limits::default(),
             blocks: Arc::new(queue),
-            quarantine: Arc::new(LedgerQuarantine { ledger: store.clone(), acks }),
+            quarantine: Arc::new(ingest::LedgerQuarantine { ledger: store.clone(), acks }),
         };
         self.work_tasks.extend([
             tokio::spawn(intake::run(jobs, context, counters.clone(), ending.clone())),
             tokio::spawn(books::run(reports, store.clone(), counters.clone(), ending.clone())),
             tokio::spawn(own.run(offers, ending)),
         ]);
-        Ok(Face { direct, waiting, counters, broker })
+        let api = query::State::new(store.clone(), store.clone(), now).with_own(config.gateway.clone());
+        let face = Face { direct, waiting, counters: counters.clone() };
+        let router = http::with_store(face, api, config.http.body_bytes_max);
+        Ok((broker.clone(), routes(router, desk, counters, broker)))
+    }
+
+    /// The tasks between broker and functions elsewhere.
+    fn start_with_functions(
+        &mut self,
+        config: &Config,
+        functions: Endpoint,
+        ending: watch::Receiver<bool>,
+    ) -> (Broker, Router) {
+        tracing::info!(%functions, "functions run elsewhere; nothing is stored here");
+        let (counters, settings) = (Counters::new(), config.invoke.clone());
+        let invoker = Invoker::new(functions);
+        let (line, work) = Line::start(invoker.clone(), settings.clone(), counters.clone(), ending);
+        self.work_tasks.push(work);
+        let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
+        let desk = Arc::new(Desk { back: Back::Functions(line), waiting, counters: counters.clone() });
+        let broker = Broker::new(config.mqtt.limits.clone(), desk.clone());
+        let router = functions::query::router(invoker, settings);
+        (broker.clone(), routes(router, desk, counters, broker))
     }
 
     fn open_broker(
@@ -174,10 +201,11 @@ impl Server {
         }));
     }
 
-    fn open_http(&mut self, listener: TcpListener, router: axum::Router, mut closing: watch::Receiver<bool>) {
+    fn open_http(&mut self, listener: TcpListener, router: Router, mut closing: watch::Receiver<bool>) {
         self.door_tasks.push(tokio::spawn(async move {
             let shutdown = async move { stop::told(&mut closing).await };
-            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(shutdown).await {
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(shutdown).await {
                 tracing::error!(error = &error as &dyn std::error::Error, "the http listener stopped");
             }
         }));
@@ -188,6 +216,12 @@ impl Server {
             self.door_tasks.push(tokio::spawn(retention::run(store.clone(), days, closing)));
         }
     }
+}
+
+/// What every server answers, beside what depends on where its functions are.
+fn routes(router: Router, desk: Arc<Desk>, counters: Counters, broker: Broker) -> Router {
+    let plane = DataPlane { desk, broker: broker.clone() };
+    router.merge(http::operations(counters, broker)).merge(data_plane::router(plane))
 }
 
 /// A task that panicked has a bug: say so, and go on stopping the rest.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fieldline_model::{Books, GatewayId, Timestamp};
-use fieldline_mqtt::{PublishError, Receipt, Routing};
+use fieldline_mqtt::{PublishError, Routing};
 use fieldline_store::Ledger;
 use tokio::sync::{mpsc, watch};
 
+use crate::answer::Answer;
 use crate::counters::Counters;
 use crate::stop;
 use crate::waiting::Place;
@@ -18,7 +19,7 @@ pub(crate) struct Report {
     pub(crate) gateway: GatewayId,
     pub(crate) payload: Bytes,
     pub(crate) received: Timestamp,
-    pub(crate) receipt: Receipt,
+    pub(crate) answer: Answer,
     pub(crate) place: Place,
 }
 
@@ -64,21 +65,21 @@ pub(crate) async fn run(
 }
 
 async fn record(report: Report, ledger: &dyn Ledger, counters: &Counters) {
-    let Report { gateway, payload, received, receipt, place } = report;
+    let Report { gateway, payload, received, answer, place } = report;
     match serde_json::from_slice::<Books>(&payload) {
         Err(error) => {
             tracing::warn!(%gateway, error = &error as &dyn std::error::Error, "books cannot be read");
-            receipt.reject(PublishError::PayloadFormatInvalid);
+            answer.reject(PublishError::PayloadFormatInvalid);
         }
         Ok(books) => match ledger.record_books(&gateway, books, received).await {
             Ok(()) => {
                 counters.books.increment(1);
-                receipt.accept(Routing::Consume);
+                answer.accept(Routing::Consume);
             }
             Err(error) => {
                 counters.deferred.increment(1);
                 tracing::error!(%gateway, error = &error as &dyn std::error::Error, "books were not recorded");
-                receipt.reject(PublishError::ImplementationSpecific);
+                answer.reject(PublishError::ImplementationSpecific);
             }
         },
     }

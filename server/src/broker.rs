@@ -11,20 +11,38 @@ use fieldline_mqtt::{
 };
 use fieldline_wire::parse::{self, Context, Parsed};
 
+use crate::answer::Answer;
 use crate::books::{BooksDesk, Report};
 use crate::counters::Counters;
+use crate::data_plane::PAYLOAD_BYTES_MAX;
 use crate::direct::{Direct, Done};
+use crate::functions::{Errand, Line, Rule};
 use crate::intake::{Intake, Job};
 use crate::waiting::Waiting;
 
 /// Takes every message, and answers when it is settled.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    pub(crate) intake: Intake,
-    pub(crate) direct: Direct,
-    pub(crate) books: BooksDesk,
+    pub(crate) back: Back,
     pub(crate) waiting: Waiting,
     pub(crate) counters: Counters,
+}
+
+/// Who works what is taken.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a server has one, for good")]
+pub(crate) enum Back {
+    /// The functions and the store in this process.
+    Store {
+        /// For blocks.
+        intake: Intake,
+        /// For readings that come without a gateway.
+        direct: Direct,
+        /// For gateways' books.
+        books: BooksDesk,
+    },
+    /// Functions elsewhere.
+    Functions(Line),
 }
 
 impl Application for Desk {
@@ -41,58 +59,86 @@ impl Application for Desk {
     }
 
     fn publish(&self, client: &ClientInfo, message: Message, receipt: Receipt) {
-        let topic = Arc::clone(&message.topic);
-        if topic.starts_with("$aws/rules/") {
-            self.rule(&topic, message, receipt);
-        } else if topic.starts_with("telemetry/") {
-            self.telemetry(client, &topic, &message, receipt);
-        } else {
-            receipt.accept(Routing::Route);
-        }
+        self.take(&client.client_id, message, receipt.into());
     }
 }
 
 impl Desk {
+    /// Whether the data plane may publish to `topic`. Acknowledgements come that way from a
+    /// `storage` that runs elsewhere; with the store in this process nobody but it speaks for it.
+    pub(crate) fn may_publish_by_http(&self, topic: &str) -> bool {
+        matches!(self.back, Back::Functions(_)) || access::may_publish(None, topic)
+    }
+
+    /// Takes a message that `client` may publish.
+    pub(crate) fn take(&self, client: &str, message: Message, answer: Answer) {
+        let topic = Arc::clone(&message.topic);
+        if topic.starts_with("$aws/rules/") {
+            self.rule(&topic, message, answer);
+        } else if topic.starts_with("telemetry/") {
+            self.telemetry(client, &topic, &message, answer);
+        } else {
+            answer.accept(Routing::Route);
+        }
+    }
+
     /// Basic Ingest: the message goes to its rule and to no subscriber.
-    fn rule(&self, topic: &str, message: Message, receipt: Receipt) {
+    fn rule(&self, topic: &str, message: Message, answer: Answer) {
         let Ok(rule) = topic.parse::<RuleTopic>() else {
             self.counters.ignored.increment(1);
             tracing::debug!(topic, "no such rule");
-            return receipt.accept(Routing::Consume);
+            return answer.accept(Routing::Consume);
         };
         let Some(place) = self.waiting.place(message.payload.len()) else {
             self.counters.deferred.increment(1);
-            return receipt.reject(PublishError::QuotaExceeded);
+            return answer.reject(PublishError::QuotaExceeded);
         };
         let (payload, received) = (message.payload, now());
-        match rule {
-            RuleTopic::Ingest(gateway) => {
-                self.intake.offer(Job { gateway, payload, received, receipt, place })
+        match (&self.back, rule) {
+            (Back::Store { intake, .. }, RuleTopic::Ingest(gateway)) => {
+                intake.offer(Job { gateway, payload, received, answer, place });
             }
-            RuleTopic::Books(gateway) => {
-                self.books.offer(Report { gateway, payload, received, receipt, place })
+            (Back::Store { books, .. }, RuleTopic::Books(gateway)) => {
+                books.offer(Report { gateway, payload, received, answer, place });
+            }
+            (Back::Functions(_), _) if payload.len() > PAYLOAD_BYTES_MAX => {
+                self.counters.quarantined(Reason::TooLarge, 1);
+                tracing::warn!(topic, bytes = payload.len(), "a message is larger than AWS IoT takes");
+                answer.reject(PublishError::PayloadFormatInvalid);
+            }
+            (Back::Functions(line), rule) => {
+                let (rule, gateway) = match rule {
+                    RuleTopic::Ingest(gateway) => (Rule::Ingest, gateway),
+                    RuleTopic::Books(gateway) => (Rule::Books, gateway),
+                };
+                line.offer(Errand { rule, gateway, payload, received, answer, place });
             }
         }
     }
 
     /// A device without a gateway: its readings are acknowledged, and shown to subscribers, when
     /// they are stored.
-    fn telemetry(&self, client: &ClientInfo, topic: &str, message: &Message, receipt: Receipt) {
+    fn telemetry(&self, client: &str, topic: &str, message: &Message, answer: Answer) {
+        let Back::Store { direct, .. } = &self.back else {
+            // Nothing here or there would store it, so it is not acknowledged as if it were kept.
+            tracing::debug!(topic, client, "telemetry needs a gateway where the functions run elsewhere");
+            return answer.reject(PublishError::NotAuthorized);
+        };
         let mut parsed = Parsed::default();
         if let Err((reason, detail)) = read(topic, &message.payload, &mut parsed) {
-            tracing::debug!(topic, client = %client.client_id, detail, "telemetry cannot be read");
-            self.direct.set_aside(reason, 1, topic, &message.payload, &detail);
-            return receipt.reject(PublishError::PayloadFormatInvalid);
+            tracing::debug!(topic, client, detail, "telemetry cannot be read");
+            direct.set_aside(reason, 1, topic, &message.payload, &detail);
+            return answer.reject(PublishError::PayloadFormatInvalid);
         }
-        self.direct.set_aside_rejects(&parsed.rejects, topic, &message.payload);
+        direct.set_aside_rejects(&parsed.rejects, topic, &message.payload);
         if parsed.rows.is_empty() {
-            return receipt.accept(Routing::Route);
+            return answer.accept(Routing::Route);
         }
         match self.waiting.place(message.payload.len()) {
-            Some(place) => self.direct.offer(parsed.rows, Done::Device(receipt), place),
+            Some(place) => direct.offer(parsed.rows, Done::Device(answer), place),
             None => {
                 self.counters.deferred.increment(1);
-                receipt.reject(PublishError::QuotaExceeded);
+                answer.reject(PublishError::QuotaExceeded);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fieldline_model::{DeviceId, Metric};
 
-use crate::config::parse_listen;
+use crate::config::{Endpoint, parse_listen};
 
 /// Readings from devices to a query, and nothing acknowledged is ever lost.
 #[derive(Debug, Parser)]
@@ -72,6 +72,10 @@ pub struct ServeArgs {
     /// The HTTP API's address, or "off" [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", value_parser = listen)]
     pub http: Option<Listen>,
+    /// Run only broker, Basic Ingest and the data plane here, and invoke the functions at this
+    /// address by AWS Lambda's API: cargo lambda watch, or an emulator; plain http
+    #[arg(long, value_name = "URL")]
+    pub functions: Option<Endpoint>,
 }
 
 /// An address to listen on, or none.

@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use fieldline_model::GatewayId;
 use fieldline_mqtt::BrokerConfig;
 use serde::{Deserialize, Deserializer};
+
+pub use crate::functions::{Endpoint, EndpointError};
 
 /// The configuration of the on-premise server.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,6 +24,42 @@ pub struct Config {
     pub http: HttpSettings,
     /// What is kept, and for how long.
     pub store: StoreSettings,
+    /// Where the functions run, for instance `http://127.0.0.1:9000`; none: in this process, with
+    /// the store. Blocks and books then become asynchronous invocations of `ingest` there,
+    /// `/api/v1/*` becomes calls of `query`, and `data`, `gateway` and `store` mean nothing.
+    pub functions: Option<Endpoint>,
+    /// How functions elsewhere are called.
+    pub invoke: InvokeSettings,
+}
+
+/// How functions elsewhere are called.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InvokeSettings {
+    /// Invocations of `ingest` that may be under way, and as many of `query`. A gateway has one at a
+    /// time, which keeps its blocks in order.
+    pub in_flight_max: usize,
+    /// How long one invocation may take, in milliseconds.
+    pub timeout_ms: u64,
+    /// How long a message is tried, in milliseconds from its arrival; then it is refused, and the
+    /// gateway sends it again.
+    pub patience_ms: u64,
+}
+
+impl InvokeSettings {
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience_ms)
+    }
+}
+
+impl Default for InvokeSettings {
+    fn default() -> Self {
+        Self { in_flight_max: 64, timeout_ms: 29_000, patience_ms: 20_000 }
+    }
 }
 
 /// The broker's listeners and limits.
@@ -127,6 +166,17 @@ impl Config {
             let expected = "must be at least mqtt.limits.packet_bytes_max";
             return Err(ConfigError::Limit { key: "mqtt.waiting_bytes_max", value: waiting, expected });
         }
+        let invoke = &self.invoke;
+        let bounds = [
+            ("invoke.in_flight_max", invoke.in_flight_max as u64, 1..=10_000, "must be 1 to 10000"),
+            ("invoke.timeout_ms", invoke.timeout_ms, 10..=900_000, "must be 10 to 900000 (15 minutes)"),
+            ("invoke.patience_ms", invoke.patience_ms, 10..=900_000, "must be 10 to 900000 (15 minutes)"),
+        ];
+        for (key, value, bounds, expected) in bounds {
+            if !bounds.contains(&value) {
+                return Err(ConfigError::Limit { key, value, expected });
+            }
+        }
         Ok(())
     }
 }
@@ -139,6 +189,8 @@ impl Default for Config {
             mqtt: MqttSettings::default(),
             http: HttpSettings::default(),
             store: StoreSettings::default(),
+            functions: None,
+            invoke: InvokeSettings::default(),
         }
     }
 }
@@ -200,6 +252,7 @@ mod tests {
             r#"
             data = "/var/lib/fieldline"
             gateway = "hall"
+            functions = "http://127.0.0.1:9000"
             [mqtt]
             listen = "off"
             [mqtt.tls]
@@ -212,6 +265,8 @@ mod tests {
             listen = "127.0.0.1:0"
             [store]
             retention_days = 400
+            [invoke]
+            timeout_ms = 5000
             "#,
         )
         .unwrap();
@@ -220,6 +275,8 @@ mod tests {
         assert_eq!(config.mqtt.tls.unwrap().listen.port(), 8883);
         assert_eq!(config.mqtt.limits.receive_maximum, 50);
         assert_eq!(config.store.retention_days, Some(400));
+        assert_eq!(config.functions.unwrap().to_string(), "http://127.0.0.1:9000");
+        assert_eq!((config.invoke.timeout_ms, config.invoke.in_flight_max), (5000, 64));
     }
 
     #[test]
@@ -235,11 +292,15 @@ mod tests {
         for (text, key) in [
             ("[http]\nbody_bytes_max = 10", "http.body_bytes_max"),
             ("[mqtt]\nwaiting_bytes_max = 10", "mqtt.waiting_bytes_max"),
+            ("[invoke]\nin_flight_max = 0", "invoke.in_flight_max"),
+            ("[invoke]\npatience_ms = 1", "invoke.patience_ms"),
         ] {
             let error = parse::<Config>(text).unwrap().check().unwrap_err().to_string();
             assert!(error.starts_with(key), "{text}: {error}");
         }
         let error = parse::<Config>("[mqtt]\nlisten = \"here\"").unwrap_err();
         assert!(error.starts_with("line 2: \"here\" is neither an address"), "{error}");
+        let error = parse::<Config>("functions = \"https://x\"").unwrap_err();
+        assert!(error.contains("plain http only"), "{error}");
     }
 }

@@ -29,6 +29,10 @@ pub(crate) struct Counters {
     pub(crate) books: Counter,
     /// Messages to rules that this server does not have.
     pub(crate) ignored: Counter,
+    /// Messages whose event a function elsewhere has taken.
+    pub(crate) invoked: Counter,
+    /// Invocations that failed and were tried again, or given up.
+    pub(crate) retried: Counter,
     broker: BrokerGauges,
 }
 
@@ -63,6 +67,8 @@ impl Counters {
             deferred: counter!("fieldline_deferred_total"),
             books: counter!("fieldline_books_total"),
             ignored: counter!("fieldline_ignored_total"),
+            invoked: counter!("fieldline_invoked_total"),
+            retried: counter!("fieldline_invoke_failures_total"),
             broker: BrokerGauges {
                 connections: gauge!("fieldline_mqtt_connections"),
                 sessions: gauge!("fieldline_mqtt_sessions"),

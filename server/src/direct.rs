@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fieldline_model::{Class, GatewayId, Reason, StreamId};
-use fieldline_mqtt::{PublishError, Receipt, Routing};
+use fieldline_mqtt::{PublishError, Routing};
 use fieldline_store::{Ledger, ReceivedBlock, StoreError, TimeSeriesStore};
 use fieldline_wire::parse::Reject;
 use fieldline_wire::{BlockBuilder, Rows};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::answer::Answer;
 use crate::broker::now;
 use crate::counters::Counters;
 use crate::quarantine::QuarantineDesk;
@@ -30,7 +31,7 @@ const BLOCK_BYTES_MAX: usize = 512 * 1024;
 #[derive(Debug)]
 pub(crate) enum Done {
     /// A device, for its PUBACK.
-    Device(Receipt),
+    Device(Answer),
     /// An HTTP request, for its answer.
     Request(oneshot::Sender<Result<(), NotStored>>),
 }
@@ -42,8 +43,8 @@ pub(crate) struct NotStored;
 impl Done {
     fn settle(self, outcome: Result<(), NotStored>) {
         match (self, outcome) {
-            (Self::Device(receipt), Ok(())) => receipt.accept(Routing::Route),
-            (Self::Device(receipt), Err(NotStored)) => receipt.reject(PublishError::ImplementationSpecific),
+            (Self::Device(answer), Ok(())) => answer.accept(Routing::Route),
+            (Self::Device(answer), Err(NotStored)) => answer.reject(PublishError::ImplementationSpecific),
             // A client that has hung up needs no answer.
             (Self::Request(sender), outcome) => drop(sender.send(outcome)),
         }

@@ -24,28 +24,33 @@ use crate::waiting::Waiting;
 /// Rejects that are spelled out in an answer.
 const REJECTS_TOLD: usize = 10;
 
-/// What the handlers need.
+/// What the handlers of readings need.
 #[derive(Debug, Clone)]
 pub(crate) struct Face {
     pub(crate) direct: Direct,
     pub(crate) waiting: Waiting,
     pub(crate) counters: Counters,
-    pub(crate) broker: Broker,
 }
 
-/// All routes of the server.
-pub(crate) fn router(face: Face, api: query::State, body_bytes_max: usize) -> Router {
+/// The routes of a server with a store: queries, and readings by `POST`.
+pub(crate) fn with_store(face: Face, api: query::State, body_bytes_max: usize) -> Router {
     let own = Router::new()
         .route("/telemetry/{device}", post(device))
         .route("/telemetry/{device}/{metric}", post(metric))
         .route("/api/v2/write", post(write))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/metrics", get(metrics))
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .with_state(Arc::new(face));
     query::router(api)
         .merge(own)
         .layer(middleware::from_fn(move |request, next| too_large_as_problem(body_bytes_max, request, next)))
+}
+
+/// The routes of every server: health, and what is counted.
+pub(crate) fn operations(counters: Counters, broker: Broker) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/metrics", get(metrics))
+        .with_state((counters, broker))
 }
 
 /// axum says 413 in plain text; here it is a problem document like every other error.
@@ -160,7 +165,7 @@ fn told(rejects: &[Reject]) -> String {
     shown.join("; ") + &rest
 }
 
-async fn metrics(State(face): State<Arc<Face>>) -> Response {
-    let text = face.counters.render(&face.broker.stats());
+async fn metrics(State((counters, broker)): State<(Counters, Broker)>) -> Response {
+    let text = counters.render(&broker.stats());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fieldline_model::{GatewayId, Timestamp};
-use fieldline_mqtt::{PublishError, Receipt, Routing};
+use fieldline_mqtt::{PublishError, Routing};
 use fieldline_store::ReceivedBlock;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use ingest::{Block, BlockQueue, Event, Outcome, PortError};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::answer::Answer;
 use crate::counters::Counters;
 use crate::stop;
 use crate::waiting::Place;
@@ -31,7 +32,7 @@ pub(crate) struct Job {
     pub(crate) gateway: GatewayId,
     pub(crate) payload: Bytes,
     pub(crate) received: Timestamp,
-    pub(crate) receipt: Receipt,
+    pub(crate) answer: Answer,
     pub(crate) place: Place,
 }
 
@@ -47,7 +48,7 @@ impl Intake {
         (Self { jobs }, line)
     }
 
-    /// Puts a block into the line. At shutdown its receipt is dropped: the gateway sends it again.
+    /// Puts a block into the line. At shutdown its answer is dropped: the gateway sends it again.
     pub(crate) fn offer(&self, job: Job) {
         if self.jobs.send(job).is_err() {
             tracing::debug!("a block came too late for this run");
@@ -82,12 +83,12 @@ pub(crate) async fn run(
 }
 
 async fn settle(job: Job, context: &ingest::Context, counters: &Counters) {
-    let Job { gateway, payload, received, receipt, place } = job;
+    let Job { gateway, payload, received, answer, place } = job;
     match ingest::handle(Event { gateway, payload, received }, context).await {
-        Ok(Outcome::Accepted { .. }) => receipt.accept(Routing::Consume),
+        Ok(Outcome::Accepted { .. }) => answer.accept(Routing::Consume),
         Ok(Outcome::Quarantined { reason }) => {
             counters.quarantined(reason, 1);
-            receipt.reject(PublishError::PayloadFormatInvalid);
+            answer.reject(PublishError::PayloadFormatInvalid);
         }
         Err(error) => {
             counters.deferred.increment(1);
@@ -95,18 +96,18 @@ async fn settle(job: Job, context: &ingest::Context, counters: &Counters) {
                 error = &error as &dyn std::error::Error,
                 "a block was not stored; it comes again"
             );
-            receipt.reject(PublishError::ImplementationSpecific);
+            answer.reject(PublishError::ImplementationSpecific);
         }
     }
     drop(place);
 }
 
-type Answer = oneshot::Sender<Result<(), PortError>>;
+type Stored = oneshot::Sender<Result<(), PortError>>;
 
 /// The queue between `ingest` and `storage` on one machine: a push returns when the block is stored.
 #[derive(Debug)]
 pub(crate) struct StorageQueue {
-    blocks: mpsc::Sender<(Arc<ReceivedBlock>, Answer)>,
+    blocks: mpsc::Sender<(Arc<ReceivedBlock>, Stored)>,
 }
 
 impl StorageQueue {
@@ -130,13 +131,13 @@ impl BlockQueue for StorageQueue {
 }
 
 async fn feed(
-    mut line: mpsc::Receiver<(Arc<ReceivedBlock>, Answer)>,
+    mut line: mpsc::Receiver<(Arc<ReceivedBlock>, Stored)>,
     context: storage::Context,
     counters: Counters,
 ) {
     let mut gathered = Vec::with_capacity(BATCH_MAX);
     while line.recv_many(&mut gathered, BATCH_MAX).await > 0 {
-        let (blocks, answers): (Vec<_>, Vec<Answer>) = gathered.drain(..).unzip();
+        let (blocks, answers): (Vec<_>, Vec<Stored>) = gathered.drain(..).unzip();
         let readings: Vec<u64> =
             blocks.iter().map(|block: &Arc<ReceivedBlock>| block.block.seqs().count()).collect();
         let outcomes = storage::handle(blocks, &context).await;

@@ -4,6 +4,9 @@
 //! hands blocks to `ingest` and `storage`, the HTTP face is `query`'s router and readings by `POST`.
 //! [`up`] sets an agent beside it; [`commands`] and [`replay`] talk to either from outside.
 //!
+//! With `--functions` there is no store here: the broker hands blocks and books to functions that
+//! run elsewhere, by the Invoke API of AWS Lambda, and queries go the same way.
+//!
 //! What it is not: it decides nothing about readings. What is valid, stored or acknowledged is the
 //! functions' business, so that it is the same on site and in the cloud.
 //!
@@ -11,6 +14,7 @@
 //! the store reaches a gateway only through this broker, and nobody else may publish there; what
 //! waits for the store is bounded, all connections together; a plain listener is on loopback.
 
+mod answer;
 pub mod app;
 mod books;
 mod broker;
@@ -19,8 +23,10 @@ pub mod client;
 pub mod commands;
 pub mod config;
 mod counters;
+mod data_plane;
 pub mod demo;
 mod direct;
+mod functions;
 mod http;
 mod intake;
 mod quarantine;
@@ -28,6 +34,7 @@ pub mod replay;
 mod retention;
 pub mod serve;
 pub mod stop;
+mod trace_id;
 pub mod up;
 pub mod view;
 mod waiting;

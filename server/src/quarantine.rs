@@ -5,11 +5,9 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use fieldline_model::{GatewayId, RangeSet, Reason, Timestamp};
+use fieldline_model::{GatewayId, Reason, Timestamp};
 use fieldline_store::{Ledger, Refused};
-use ingest::{PortError, Quarantine};
 use tokio::sync::mpsc;
 
 /// Messages that may wait; at most as many copies are in memory.
@@ -47,30 +45,5 @@ impl QuarantineDesk {
         if self.refused.try_send(message).is_err() {
             tracing::warn!(%reason, "the quarantine is full; the copy of a message was let go of");
         }
-    }
-}
-
-/// The ledger's quarantine as `ingest` sees it: there a block is waited for, and its gateway told.
-#[derive(Debug)]
-pub(crate) struct LedgerQuarantine<L> {
-    pub(crate) ledger: Arc<L>,
-    pub(crate) acks: Arc<dyn storage::Acks>,
-}
-
-#[async_trait]
-impl<L: Ledger + std::fmt::Debug> Quarantine for LedgerQuarantine<L> {
-    async fn set_aside(&self, refused: ingest::Refused<'_>) -> Result<(), PortError> {
-        let kept = Refused {
-            gateway: refused.gateway.clone(),
-            readings: refused.settled.cloned(),
-            reason: refused.reason.as_str().to_owned(),
-            bytes: refused.payload.clone(),
-            received: refused.received,
-        };
-        self.ledger.quarantine(kept).await?;
-        if let Some((stream, _, seqs)) = refused.settled {
-            storage::acknowledge(stream, RangeSet::from(vec![*seqs]), self.acks.as_ref()).await;
-        }
-        Ok(())
     }
 }

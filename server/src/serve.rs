@@ -44,6 +44,9 @@ fn configuration(args: &ServeArgs) -> anyhow::Result<Config> {
     if let Some(Listen(listen)) = args.http {
         config.http.listen = listen;
     }
+    if let Some(functions) = &args.functions {
+        config.functions = Some(functions.clone());
+    }
     Ok(config)
 }
 
@@ -59,13 +62,16 @@ mod tests {
     #[test]
     fn flags_win_over_the_file() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        write!(file, "data = \"/a\"\n[http]\nlisten = \"127.0.0.1:1\"\n").unwrap();
+        write!(file, "data = \"/a\"\nfunctions = \"http://a:1\"\n[http]\nlisten = \"127.0.0.1:1\"\n")
+            .unwrap();
         let path = file.path().to_str().unwrap();
-        let cli = Cli::parse_from(["fieldline", "serve", "--config", path, "--data", "/b", "--mqtt", "off"]);
+        let flags = ["--data", "/b", "--mqtt", "off", "--functions", "http://b:2"];
+        let cli = Cli::parse_from(["fieldline", "serve", "--config", path].into_iter().chain(flags));
         let Command::Serve(args) = cli.command else { panic!() };
         let config = configuration(&args).unwrap();
         assert_eq!(config.data.to_str(), Some("/b"));
         assert_eq!(config.mqtt.listen, None);
+        assert_eq!(config.functions.unwrap().to_string(), "http://b:2");
         assert_eq!(config.http.listen, Some("127.0.0.1:1".parse().unwrap()));
     }
 }

@@ -39,7 +39,7 @@ impl Http {
     /// # Errors
     /// No answer, or none that is HTTP.
     pub fn get(&self, path: &str) -> Result<Answer> {
-        self.send("GET", path, "", b"")
+        self.send("GET", path, &[], b"")
     }
 
     /// `POST`.
@@ -47,7 +47,26 @@ impl Http {
     /// # Errors
     /// As [`Http::get`].
     pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Result<Answer> {
-        self.send("POST", path, content_type, body)
+        self.post_with(path, content_type, &[], body)
+    }
+
+    /// `POST` with further header lines.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub fn post_with(&self, path: &str, content_type: &str, headers: &[&str], body: &[u8]) -> Result<Answer> {
+        let content_type = format!("Content-Type: {content_type}");
+        let headers: Vec<&str> =
+            std::iter::once(content_type.as_str()).chain(headers.iter().copied()).collect();
+        self.send("POST", path, &headers, body)
+    }
+
+    /// `PUT` without a body.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub fn put(&self, path: &str) -> Result<Answer> {
+        self.send("PUT", path, &[], b"")
     }
 
     /// The JSON behind a path.
@@ -86,14 +105,14 @@ impl Http {
         }
     }
 
-    fn send(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Result<Answer> {
+    fn send(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Result<Answer> {
         let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         stream.set_write_timeout(Some(Duration::from_secs(60)))?;
         let mut head =
             format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {}\r\n", body.len());
-        if !content_type.is_empty() {
-            head.push_str(&format!("Content-Type: {content_type}\r\n"));
+        for header in headers {
+            head.push_str(&format!("{header}\r\n"));
         }
         head.push_str("\r\n");
         stream.write_all(head.as_bytes())?;

@@ -26,10 +26,12 @@
 //! ```
 
 pub mod clients;
+pub mod cloud;
 pub mod http;
 pub mod ledger;
 pub mod machine;
 pub mod memory;
+pub mod moto;
 pub mod oracle;
 pub mod ports;
 pub mod process;
@@ -38,6 +40,7 @@ pub mod proxy;
 pub mod publisher;
 pub mod random;
 pub mod site;
+pub mod timestream;
 pub mod wait;
 
 pub use http::Http;

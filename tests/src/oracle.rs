@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::http::Http;
 use crate::publisher::{Publisher, Source, runtime};
 use crate::site::Site;
 use crate::wait::{PATIENCE, until};
@@ -113,14 +114,22 @@ impl Obligations {
     /// Anything is lost, doubled, altered or out of order; the books do not balance; or a fresh
     /// reading does not pass.
     pub fn check(&self, site: &Site) -> Result<()> {
-        let books = ledger::settle(site.agent.http(), site.server.http(), "gw-1", PATIENCE * 3)?;
+        self.check_at(site.agent.http(), site.server.http())
+    }
+
+    /// The same, where the agent and the query API answer at these addresses.
+    ///
+    /// # Errors
+    /// As [`Obligations::check`].
+    pub fn check_at(&self, agent: Http, server: Http) -> Result<()> {
+        let books = ledger::settle(agent, server, "gw-1", PATIENCE * 3)?;
         ensure!(books.quarantined_count() == 0, "good readings were quarantined: {books:?}");
         let messages: u64 = self.devices.iter().map(|device| device.sent.load(Ordering::Relaxed)).sum();
         ensure!(books.accepted >= 3 * messages, "{} accepted of {} readings", books.accepted, 3 * messages);
         for device in &self.devices {
-            device.check(site).with_context(|| format!("device {}", device.id))?;
+            device.check(server).with_context(|| format!("device {}", device.id))?;
         }
-        fresh_reading_passes(site)
+        fresh_reading_passes(agent, server)
     }
 
     /// How many messages there were.
@@ -140,8 +149,7 @@ impl Device {
         Bytes::from(Value::Array(vec![own, shared]).to_string())
     }
 
-    fn check(&self, site: &Site) -> Result<()> {
-        let server = site.server.http();
+    fn check(&self, server: Http) -> Result<()> {
         let sent = self.sent.load(Ordering::Relaxed);
         for (metric, value) in
             [("n", (|index| json!(index)) as fn(u64) -> Value), ("wave", |index| json!(wave(index)))]
@@ -182,11 +190,11 @@ fn wave(index: u64) -> f64 {
 ///
 /// # Errors
 /// It is not.
-pub fn fresh_reading_passes(site: &Site) -> Result<()> {
-    let answer = site.agent.http().post("/telemetry/fresh", "application/json", b"{\"alive\": true}")?;
+pub fn fresh_reading_passes(agent: Http, server: Http) -> Result<()> {
+    let answer = agent.post("/telemetry/fresh", "application/json", b"{\"alive\": true}")?;
     ensure!((200..300).contains(&answer.status), "a fresh reading is refused: {answer:?}");
     until("a fresh reading", PATIENCE, || {
-        let points: http::Points = site.server.http().series("fresh", "alive")?;
+        let points: http::Points = server.series("fresh", "alive")?;
         Ok(points.iter().any(|(_, value)| *value == json!(true)).then_some(()))
     })
 }

@@ -29,22 +29,52 @@ pub fn server() -> Result<&'static Path> {
     programs().map(|programs| programs.server.as_path())
 }
 
+/// The program of a function as it runs on Lambda.
+///
+/// # Errors
+/// It cannot be built, or there is no such function.
+pub fn function(name: &str) -> Result<&'static Path> {
+    static FUNCTIONS: OnceLock<Result<Vec<(&str, PathBuf)>, String>> = OnceLock::new();
+    let functions = FUNCTIONS.get_or_init(|| functions().map_err(|error| format!("{error:#}")));
+    let functions = functions.as_ref().map_err(|error| anyhow!("{error}"))?;
+    let found = functions.iter().find(|(function, _)| *function == name);
+    found.map(|(_, path)| path.as_path()).with_context(|| format!("no function {name}"))
+}
+
+/// The functions that run on Lambda.
+pub const FUNCTIONS: [&str; 3] = ["ingest", "storage", "query"];
+
+fn functions() -> Result<Vec<(&'static str, PathBuf)>> {
+    if let Some(folder) = std::env::var_os("FIELDLINE_PROGRAMS").map(PathBuf::from) {
+        return Ok(FUNCTIONS.map(|name| (name, folder.join(name))).to_vec());
+    }
+    let messages = build(&FUNCTIONS)?;
+    FUNCTIONS.into_iter().map(|name| Ok((name, executable(&messages, name)?))).collect()
+}
+
 fn programs() -> Result<&'static Programs> {
     static PROGRAMS: OnceLock<Result<Programs, String>> = OnceLock::new();
-    let programs = PROGRAMS.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    let programs = PROGRAMS.get_or_init(|| agent_and_server().map_err(|error| format!("{error:#}")));
     programs.as_ref().map_err(|error| anyhow!("{error}"))
 }
 
-/// Builds in the profile of this very program, so that nothing is built twice. Programs that were
-/// built otherwise are taken from the folder that `FIELDLINE_PROGRAMS` names.
-fn build() -> Result<Programs> {
+fn agent_and_server() -> Result<Programs> {
     if let Some(folder) = std::env::var_os("FIELDLINE_PROGRAMS").map(PathBuf::from) {
         return Ok(Programs { agent: folder.join("edge-agent"), server: folder.join("fieldline") });
     }
+    let messages = build(&["edge-agent", "fieldline-server"])?;
+    Ok(Programs { agent: executable(&messages, "edge-agent")?, server: executable(&messages, "fieldline")? })
+}
+
+/// Builds in the profile of this very program, so that nothing is built twice; gives cargo's messages.
+/// Programs that were built otherwise are taken from the folder that `FIELDLINE_PROGRAMS` names.
+fn build(packages: &[&str]) -> Result<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--bins", "--package", "edge-agent", "--package", "fieldline-server"]);
-    command.args(["--quiet", "--message-format", "json-render-diagnostics"]);
+    command.args(["build", "--bins", "--quiet", "--message-format", "json-render-diagnostics"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
@@ -52,8 +82,7 @@ fn build() -> Result<Programs> {
     command.current_dir(repository()).stderr(Stdio::inherit());
     let output = command.output().context("cannot run cargo")?;
     ensure!(output.status.success(), "the programs under test do not build");
-    let messages = String::from_utf8_lossy(&output.stdout);
-    Ok(Programs { agent: executable(&messages, "edge-agent")?, server: executable(&messages, "fieldline")? })
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Picks the path of a binary out of cargo's messages.

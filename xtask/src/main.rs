@@ -1,6 +1,7 @@
 //! The developer's commands: `cargo xtask test` checks everything, `cargo xtask bench` measures it.
 
 mod bench;
+mod cloud;
 mod step;
 mod test;
 mod venv;
@@ -17,12 +18,15 @@ enum Task {
     Test(test::Options),
     /// Measures the path of a reading, and prints the figures beside the targets.
     Bench(bench::Options),
+    /// The whole chain of the cloud on this machine, without an account: `cargo xtask cloud up`.
+    Cloud(cloud::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Task::parse() {
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Cloud(options) => cloud::run(&options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -22,7 +22,8 @@ pub(crate) struct Options {
 /// Runs everything; true when it passed.
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut steps = Steps::new();
-    let venv = prepare_clients();
+    let clients = prepare("independent clients", venv::CLIENTS);
+    let cloud = prepare("emulated cloud", venv::CLOUD);
     if options.only.is_none() {
         steps.run("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
         let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
@@ -32,8 +33,10 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     let mut scenarios = cargo(&["test", "--package", "fieldline-tests", "--"]);
     scenarios.args(&options.only);
-    if let Some(venv) = venv {
-        scenarios.env("FIELDLINE_VENV", venv);
+    for (variable, folder) in [("FIELDLINE_VENV", clients), ("FIELDLINE_CLOUD_VENV", cloud)] {
+        if let Some(folder) = folder {
+            scenarios.env(variable, folder);
+        }
     }
     if !options.quick {
         long_runs(&mut scenarios);
@@ -51,15 +54,15 @@ fn long_runs(command: &mut Command) {
     }
 }
 
-fn prepare_clients() -> Option<std::path::PathBuf> {
+fn prepare(what: &str, environment: venv::Environment) -> Option<std::path::PathBuf> {
     let began = Instant::now();
-    match venv::prepare() {
+    match venv::prepare(environment) {
         Ok(folder) => {
-            println!("independent clients: ready in {:.1} s", began.elapsed().as_secs_f64());
+            println!("{what}: ready in {:.1} s", began.elapsed().as_secs_f64());
             Some(folder)
         }
         Err(error) => {
-            println!("independent clients: their tests are skipped, {error:#}");
+            println!("{what}: the tests that need it are skipped, {error:#}");
             None
         }
     }

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_smithy_http_client::tls;
 use aws_smithy_types::retry::RetryConfig;
 
@@ -22,23 +23,52 @@ pub struct Aws {
 impl Aws {
     /// Reads AWS's environment.
     pub async fn load() -> Self {
+        Self { config: Self::shared().load().await }
+    }
+
+    fn shared() -> ConfigLoader {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
             .build_https();
         let timeouts =
             TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
-        let config = aws_config::defaults(BehaviorVersion::latest())
+        aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
             .timeout_config(timeouts)
-            .load()
-            .await;
+    }
+
+    /// Settings for an emulator at `endpoint`, with a region and credentials of its own; an attempt at a
+    /// call may take `attempt`.
+    pub async fn emulator(endpoint: &str, attempt: Duration) -> Self {
+        let credentials = Credentials::new("emulator", "emulator", None, None, "emulator");
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(attempt);
+        let config = Self::shared()
+            .endpoint_url(endpoint)
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(credentials)
+            .timeout_config(timeouts.build());
+        Self { config: config.load().await }
+    }
+
+    /// Settings of a test.
+    #[cfg(test)]
+    pub(crate) fn of(config: SdkConfig) -> Self {
         Self { config }
     }
 
     /// The settings as the SDK's clients take them.
     pub fn config(&self) -> &SdkConfig {
         &self.config
+    }
+
+    /// A client for S3. With a custom endpoint the bucket stands in the path, since an emulator has no
+    /// host for each bucket.
+    #[cfg(any(feature = "ledger", feature = "s3"))]
+    pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
+        let config = aws_sdk_s3::config::Builder::from(&self.config);
+        let config = config.force_path_style(self.has_custom_endpoint());
+        aws_sdk_s3::Client::from_conf(config.build())
     }
 
     /// Whether calls go to an endpoint that was configured for all services, such as an emulator.

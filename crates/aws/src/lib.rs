@@ -9,8 +9,24 @@
 //! [`fieldline_store::StoreError::Unavailable`], never swallowed; every write may be made twice; with
 //! a custom endpoint nothing is sent anywhere else.
 
+#[cfg(feature = "acks")]
+mod acks;
 mod client;
 mod failure;
+#[cfg(feature = "ledger")]
+mod ledger;
+#[cfg(feature = "queue")]
+mod queue;
+#[cfg(feature = "timestream")]
+mod timestream;
 
+#[cfg(feature = "acks")]
+pub use acks::IotAcks;
 pub use client::Aws;
 pub use failure::failure;
+#[cfg(feature = "ledger")]
+pub use ledger::{DynamoLedger, LedgerConfig};
+#[cfg(feature = "queue")]
+pub use queue::BlockTopic;
+#[cfg(feature = "timestream")]
+pub use timestream::{Timestream, TimestreamConfig};

@@ -49,6 +49,9 @@
 //! # }
 //! ```
 
+#[cfg(feature = "lambda")]
+pub mod lambda;
+mod quarantine;
 #[cfg(test)]
 mod tests;
 
@@ -59,6 +62,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fieldline_model::{Class, GatewayId, Reason, SeqRange, StreamId, Timestamp};
 use fieldline_wire::{BlockError, BlockHeader, Limits};
+
+pub use quarantine::LedgerQuarantine;
 
 /// A message on the ingest topic.
 #[derive(Debug, Clone)]

@@ -19,6 +19,8 @@
 
 mod account;
 mod devices;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 mod ledger;
 mod params;
 mod points;

@@ -9,6 +9,8 @@
 //! been lost; an acknowledgement that cannot be sent fails nothing, because the gateway sends the
 //! block again and is acknowledged then.
 
+#[cfg(feature = "lambda")]
+pub mod lambda;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +32,14 @@ pub trait Acks: fmt::Debug + Send + Sync {
     /// Publishes on the gateway's acknowledgement topic; arriving twice, late or not at all is
     /// harmless.
     async fn publish(&self, gateway: &GatewayId, ack: &AckMessage) -> Result<(), PortError>;
+}
+
+#[cfg(feature = "acks")]
+#[async_trait]
+impl Acks for fieldline_aws::IotAcks {
+    async fn publish(&self, gateway: &GatewayId, ack: &AckMessage) -> Result<(), PortError> {
+        fieldline_aws::IotAcks::publish(self, gateway, ack).await.map_err(PortError::from)
+    }
 }
 
 /// What [`handle`] works with.
@@ -64,20 +74,41 @@ pub enum Outcome {
 /// that the block may not be taken for stored, and should come again.
 pub async fn handle(blocks: Vec<Arc<ReceivedBlock>>, context: &Context) -> Vec<Result<Outcome, StoreError>> {
     let outcomes = join_all(blocks.iter().map(|block| write(block, context))).await;
-    let mut settled: BTreeMap<StreamId, RangeSet> = BTreeMap::new();
-    for (block, outcome) in blocks.iter().zip(&outcomes) {
-        if outcome.is_ok() {
-            let stream = &block.block.stream;
-            match settled.get_mut(stream) {
-                Some(ranges) => ranges.insert(block.block.seqs()),
-                None => drop(settled.insert(stream.clone(), RangeSet::from(vec![block.block.seqs()]))),
-            }
+    let settled = blocks.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
+    tell(settled.map(|(block, _)| block), context).await;
+    outcomes
+}
+
+/// Writes blocks one after the other and acknowledges them, but stops at the first that fails: then
+/// there are fewer outcomes than blocks, and the last one is an error. For ordered queues, which deliver
+/// what was not done again in its order.
+pub async fn handle_in_order(
+    blocks: &[Arc<ReceivedBlock>],
+    context: &Context,
+) -> Vec<Result<Outcome, StoreError>> {
+    let mut outcomes = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        let outcome = write(block, context).await;
+        let failed = outcome.is_err();
+        outcomes.push(outcome);
+        if failed {
+            break;
         }
     }
-    for (stream, stored) in settled {
-        acknowledge(&stream, stored, context.acks.as_ref()).await;
-    }
+    let settled = blocks.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
+    tell(settled.map(|(block, _)| block), context).await;
     outcomes
+}
+
+/// Acknowledges these blocks, one message for each stream.
+async fn tell(settled: impl Iterator<Item = &Arc<ReceivedBlock>>, context: &Context) {
+    let mut streams: BTreeMap<&StreamId, RangeSet> = BTreeMap::new();
+    for block in settled {
+        streams.entry(&block.block.stream).or_default().insert(block.block.seqs());
+    }
+    for (stream, stored) in streams {
+        acknowledge(stream, stored, context.acks.as_ref()).await;
+    }
 }
 
 async fn write(block: &Arc<ReceivedBlock>, context: &Context) -> Result<Outcome, StoreError> {

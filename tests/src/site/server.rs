@@ -19,6 +19,7 @@ pub struct Server {
     data: PathBuf,
     mqtt: SocketAddr,
     http: SocketAddr,
+    functions: Option<SocketAddr>,
     process: Option<Process>,
 }
 
@@ -31,12 +32,24 @@ impl Server {
         std::fs::create_dir_all(folder)?;
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (mqtt, http) = (loopback(ports::reserve()?), loopback(ports::reserve()?));
-        Ok(Self { folder: folder.to_owned(), data: folder.join("data"), mqtt, http, process: None })
+        Ok(Self {
+            folder: folder.to_owned(),
+            data: folder.join("data"),
+            mqtt,
+            http,
+            functions: None,
+            process: None,
+        })
     }
 
     /// Another data folder from the next start on.
     pub fn set_data(&mut self, folder: &Path) {
         folder.clone_into(&mut self.data);
+    }
+
+    /// From the next start on the functions run there, by Lambda's API.
+    pub fn set_functions(&mut self, address: SocketAddr) {
+        self.functions = Some(address);
     }
 
     /// Starts, and waits until it answers.
@@ -66,6 +79,9 @@ impl Server {
         let mut command = Command::new(programs::server()?);
         command.arg("serve").arg("--data").arg(&self.data);
         command.args(["--mqtt", &self.mqtt.to_string(), "--http", &self.http.to_string()]);
+        if let Some(functions) = self.functions {
+            command.args(["--functions", &format!("http://{functions}")]);
+        }
         Process::spawn("fieldline serve", command, &self.log())
     }
 

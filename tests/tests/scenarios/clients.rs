@@ -71,6 +71,26 @@ fn the_influxdb_client_writes_to_agent_and_server() -> Result<()> {
 }
 
 #[test]
+fn boto3_and_the_aws_command_publish_to_the_data_plane() -> Result<()> {
+    let _machine = machine::shared();
+    let Some(python) = python() else { return Ok(()) };
+    let site = Site::start()?;
+    let url = format!("http://{}", site.server.http_address());
+    let port = site.server.mqtt_address().port().to_string();
+    let (device, count, base) = ("boto", COUNT.to_string(), BASE_MS.to_string());
+    run(Command::new(&python).arg(script("data_plane.py")).args([
+        &url,
+        "127.0.0.1",
+        &port,
+        device,
+        &count,
+        &base,
+    ]))?;
+    arrived(site.server.http(), device, "n")?;
+    site.finish()
+}
+
+#[test]
 fn mosquitto_pub_and_sub_work() -> Result<()> {
     let _machine = machine::shared();
     if !have("mosquitto_pub") || !have("mosquitto_sub") {

@@ -1,6 +1,9 @@
 //! Scenarios across agent and server, with the real programs and faults between them.
 
 mod clients;
+mod cloud_chain;
+mod cloud_functions;
+mod cloud_ledger;
 mod disk_full;
 mod durability;
 mod kills;
@@ -12,4 +15,5 @@ mod payloads;
 mod recordings;
 mod refusals;
 mod spine;
+mod template;
 mod up;

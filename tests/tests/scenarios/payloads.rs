@@ -51,7 +51,7 @@ fn bad_payloads_are_counted_by_reason_and_good_ones_still_pass() -> Result<()> {
         );
         ensure!(after.balance() == 0, "{shown}: the books are off by {}", after.balance());
     }
-    fresh_reading_passes(&site)?;
+    fresh_reading_passes(site.agent.http(), site.server.http())?;
     settle(site.agent.http(), site.server.http(), "gw-1", PATIENT)?;
     ensure!(site.server.http().series("bad", "v")?.is_empty(), "something bad was stored");
     site.finish()
@@ -104,7 +104,7 @@ fn a_payload_of_ten_mebibytes_is_refused_everywhere() -> Result<()> {
     }
     let memory = site.agent.memory_bytes_max()?;
     ensure!(memory < 48 << 20, "10 MiB payloads have cost the agent {} MiB", memory >> 20);
-    fresh_reading_passes(&site)?;
+    fresh_reading_passes(site.agent.http(), site.server.http())?;
     settle(site.agent.http(), site.server.http(), "gw-1", PATIENT)?;
     site.finish()
 }
@@ -126,6 +126,6 @@ fn a_hundred_thousand_metric_names_are_limited_per_device_and_counted() -> Resul
     publish(site.agent.mqtt_address(), "flood", &messages)?;
     let books = settle(site.agent.http(), site.server.http(), "gw-1", PATIENCE)?;
     assert_eq!((books.accepted, count(&books, Reason::Cardinality)), (100_000, 99_000));
-    fresh_reading_passes(&site)?;
+    fresh_reading_passes(site.agent.http(), site.server.http())?;
     site.finish()
 }

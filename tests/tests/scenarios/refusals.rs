@@ -94,7 +94,7 @@ fn two_agents_on_one_journal_and_two_servers_on_one_store_are_refused() -> Resul
     expect(&fails(second.agent.launch()?)?, &[&site.agent.data().to_string_lossy()]);
     second.server.set_data(site.server.data());
     expect(&fails(second.server.launch()?)?, &[&site.server.data().to_string_lossy()]);
-    fieldline_tests::oracle::fresh_reading_passes(&site)?;
+    fieldline_tests::oracle::fresh_reading_passes(site.agent.http(), site.server.http())?;
     second.finish()?;
     site.finish()
 }
@@ -103,7 +103,7 @@ fn two_agents_on_one_journal_and_two_servers_on_one_store_are_refused() -> Resul
 fn data_of_a_newer_version_is_refused_and_left_alone() -> Result<()> {
     let _machine = machine::shared();
     let mut site = Site::start()?;
-    fieldline_tests::oracle::fresh_reading_passes(&site)?;
+    fieldline_tests::oracle::fresh_reading_passes(site.agent.http(), site.server.http())?;
     site.agent.stop()?;
     site.server.stop()?;
     let mut databases = Vec::new();

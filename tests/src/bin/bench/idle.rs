@@ -23,7 +23,7 @@ pub(crate) fn idle(runs: u32) -> Result<Vec<Figure>> {
         site.agent.start()?;
         starts.push(began.elapsed().as_secs_f64() * 1e3);
         // One reading has gone the whole way, so that what is allocated lazily is counted.
-        fieldline_tests::oracle::fresh_reading_passes(&site)?;
+        fieldline_tests::oracle::fresh_reading_passes(site.agent.http(), site.server.http())?;
         sizes.push(memory::proportional_bytes(site.agent.process()?.id())? as f64 / MEBIBYTE);
         site.finish()?;
     }

@@ -1,6 +1,10 @@
 //! The server as others see it: by MQTT and HTTP, on free ports, in folders of its own.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
+
+mod data_plane;
+mod functions;
+mod stand_in;
 
 use std::path::Path;
 use std::time::Duration;
@@ -37,8 +41,14 @@ fn config(folder: &Path) -> Config {
 
 impl Site {
     async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let server = Server::start(config(folder.path())).await.unwrap();
+        let mut config = config(folder.path());
+        change(&mut config);
+        let server = Server::start(config).await.unwrap();
         Self { server, folder }
     }
 

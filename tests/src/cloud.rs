@@ -1,0 +1,23 @@
+//! AWS on loopback, as far as Fieldline needs it: the real function binaries over the real Lambda
+//! Runtime API, and queues that feed them.
+//!
+//! What it is: [`Host`] runs function binaries and invokes them as Lambda does, with time-outs,
+//! retries of asynchronous invocations and failures told by header; [`Poller`] feeds a function from
+//! an SQS queue as an event source mapping does, with partial batch responses.
+//!
+//! What it is not: it checks no signature and no permission.
+
+mod faults;
+mod function;
+mod host;
+mod invoke;
+mod poller;
+mod queue;
+mod stack;
+
+pub use faults::{Faults, Odds};
+pub use function::{Ending, FunctionSpec};
+pub use host::Host;
+pub use poller::Poller;
+pub use queue::Queue;
+pub use stack::{Stack, StoreKind};

@@ -1,0 +1,147 @@
+//! An event source mapping: from an SQS queue into a function.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::function::Ending;
+use super::host::{Host, Shared};
+use super::queue::Queue;
+
+/// Feeds a function until it is dropped.
+#[derive(Debug)]
+pub struct Poller {
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stopped: AtomicBool,
+    batches: AtomicU64,
+    returned: AtomicU64,
+}
+
+impl Poller {
+    /// Begins to feed `function` with the messages of `queue`.
+    pub fn start(host: &Host, queue: Queue, function: &str) -> Self {
+        let state = Arc::<State>::default();
+        let (shared, function, poll) = (host.shared(), function.to_owned(), Arc::clone(&state));
+        host.spawn(async move {
+            while !poll.stopped.load(Ordering::Acquire) {
+                if let Err(error) = round(&shared, &queue, &function, &poll).await {
+                    eprintln!("the queue of {function}: {error:#}");
+                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                }
+            }
+        });
+        Self { state }
+    }
+
+    /// How many batches the function has been given, and how many messages came back from it.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.state.batches.load(Ordering::Acquire), self.state.returned.load(Ordering::Acquire))
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        self.state.stopped.store(true, Ordering::Release);
+    }
+}
+
+async fn round(shared: &Arc<Shared>, queue: &Queue, function: &str, state: &State) -> Result<()> {
+    let source = queue.clone();
+    let messages = tokio::task::spawn_blocking(move || source.receive()).await??;
+    if messages.is_empty() {
+        return Ok(());
+    }
+    state.batches.fetch_add(1, Ordering::AcqRel);
+    let ending = shared.invoke(function, event(&messages)).await;
+    let failed = failed(&ending, &messages);
+    state.returned.fetch_add(failed.len() as u64, Ordering::AcqRel);
+    let queue = queue.clone();
+    tokio::task::spawn_blocking(move || {
+        for message in &messages {
+            let receipt = message["ReceiptHandle"].as_str().context("a receipt")?;
+            if failed.contains(message["MessageId"].as_str().unwrap_or_default()) {
+                queue.give_back(receipt)?;
+            } else {
+                queue.delete(receipt)?;
+            }
+        }
+        Ok(())
+    })
+    .await?
+}
+
+/// The event as Lambda makes it of a batch.
+fn event(messages: &[Value]) -> Bytes {
+    let attribute =
+        |value: &Value| json!({ "stringValue": value["StringValue"], "dataType": value["DataType"] });
+    let records: Vec<Value> = messages
+        .iter()
+        .map(|message| {
+            let attributes: serde_json::Map<String, Value> = message["MessageAttributes"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| (name.clone(), attribute(value)))
+                .collect();
+            json!({
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": message["Attributes"],
+                "messageAttributes": attributes,
+                "md5OfBody": message["MD5OfBody"],
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:local.fifo",
+                "awsRegion": "us-east-1",
+            })
+        })
+        .collect();
+    Bytes::from(json!({ "Records": records }).to_string())
+}
+
+/// The messages that come again: those that the answer names, or all when it is no answer. An answer
+/// that names a message which was not in the batch means all, too.
+fn failed(ending: &Ending, messages: &[Value]) -> BTreeSet<String> {
+    let all =
+        || messages.iter().filter_map(|message| message["MessageId"].as_str()).map(str::to_owned).collect();
+    let Ending::Answer(body) = ending else { return all() };
+    let Ok(answer) = serde_json::from_slice::<Value>(body) else { return all() };
+    let named: BTreeSet<String> = answer["batchItemFailures"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|failure| failure["itemIdentifier"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    let known: BTreeSet<String> = all();
+    if named.is_subset(&known) { named } else { known }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_says_what_comes_again() {
+        let messages = [json!({ "MessageId": "a" }), json!({ "MessageId": "b" })];
+        let table = [
+            (r#"{"batchItemFailures":[]}"#, &[][..]),
+            ("null", &[]),
+            (r#"{"batchItemFailures":[{"itemIdentifier":"b"}]}"#, &["b"]),
+            (r#"{"batchItemFailures":[{"itemIdentifier":"x"}]}"#, &["a", "b"]),
+            (r#"{"batchItemFailures":[{"itemIdentifier":""}]}"#, &["a", "b"]),
+        ];
+        for (answer, expected) in table {
+            let found = failed(&Ending::Answer(Bytes::from(answer)), &messages);
+            assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{answer}");
+        }
+        assert_eq!(failed(&Ending::failure("x", "y"), &messages).len(), 2);
+    }
+}

@@ -1,0 +1,129 @@
+//! The whole chain on loopback: agent → our broker in IoT Core's place → `ingest` → SNS FIFO → SQS FIFO →
+//! `storage` → time-series store and ledger → the acknowledgement over the data plane.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{FunctionSpec, Host, Poller, Queue};
+use crate::moto::{self, Moto};
+use crate::programs;
+use crate::site::{Agent, Server};
+use crate::timestream::{Options, Stub};
+
+/// The name of the ledger's table.
+const LEDGER: &str = "fieldline-ledger";
+const QUARANTINE: &str = "fieldline-quarantine";
+/// How often a message may come before it is a dead letter.
+const ATTEMPTS_MAX: u32 = 1_000;
+
+/// Which time-series store the functions use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreKind {
+    /// Timestream for LiveAnalytics, on our stub.
+    Timestream,
+    /// Parquet on S3, on moto.
+    S3,
+    /// InfluxDB's line protocol, on a real server.
+    InfluxDb,
+}
+
+/// The running chain. Everything ends when it is dropped.
+#[derive(Debug)]
+pub struct Stack {
+    /// The gateway's daemon.
+    pub agent: Agent,
+    /// The broker in IoT Core's place; its HTTP API passes queries on to the function.
+    pub server: Server,
+    /// The functions.
+    pub host: Host,
+    /// The queue in front of `storage`, and its dead letters.
+    pub queue: Queue,
+    /// What `storage` has refused too often.
+    pub dead: Queue,
+    poller: Poller,
+    moto: Moto,
+    timestream: Option<Stub>,
+}
+
+impl Stack {
+    /// Starts everything in `folder`. `before` gives, for the address of each emulated service, the one
+    /// that the functions are to call instead. `None`, and a printed line, when a tool is missing.
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub fn start(
+        folder: &Path,
+        store: StoreKind,
+        mut before: impl FnMut(SocketAddr) -> Result<SocketAddr>,
+    ) -> Result<Option<Self>> {
+        let Some(moto) = Moto::start(folder)? else { return Ok(None) };
+        moto.create_bucket(QUARANTINE)?;
+        moto.create_ledger_table(LEDGER)?;
+        let (topic, queue, dead) = moto.create_fifo("fieldline-blocks", ATTEMPTS_MAX)?;
+        let host = Host::start()?;
+        let mut server = Server::prepare(&folder.join("server"))?;
+        server.set_functions(host.address());
+        let agent = Agent::prepare(&folder.join("agent"), Some(server.mqtt_address()))?;
+
+        let mut environment = moto::variables(before(moto.address())?);
+        let mut set = |name: &str, value: &str| environment.push((name.to_owned(), value.to_owned()));
+        set("FIELDLINE_BLOCKS_TOPIC_ARN", &topic);
+        set("FIELDLINE_LEDGER_TABLE", LEDGER);
+        set("FIELDLINE_QUARANTINE_BUCKET", QUARANTINE);
+        set("FIELDLINE_IOT_ENDPOINT", &format!("http://{}", server.http_address()));
+        let timestream = match store {
+            StoreKind::Timestream => {
+                let stub = Stub::start(Options::default())?;
+                let endpoint = format!("http://{}", before(stub.address())?);
+                set("FIELDLINE_STORE", "timestream");
+                set("FIELDLINE_TIMESTREAM_DATABASE", "fieldline");
+                set("FIELDLINE_TIMESTREAM_TABLE", "readings");
+                set("AWS_ENDPOINT_URL_TIMESTREAM_WRITE", &endpoint);
+                set("AWS_ENDPOINT_URL_TIMESTREAM_QUERY", &endpoint);
+                Some(stub)
+            }
+            StoreKind::S3 | StoreKind::InfluxDb => bail!("{store:?} is not part of the stack yet"),
+        };
+        for name in ["ingest", "storage", "query"] {
+            host.deploy(FunctionSpec {
+                name: name.to_owned(),
+                program: programs::function(name)?.to_owned(),
+                environment: environment.clone(),
+                timeout: Duration::from_secs(60),
+                log: folder.join(format!("{name}.log")),
+            });
+        }
+        let poller = Poller::start(&host, queue.clone(), "storage");
+        let mut stack = Self { agent, server, host, queue, dead, poller, moto, timestream };
+        stack.server.start()?;
+        stack.agent.start().context("the agent")?;
+        Ok(Some(stack))
+    }
+
+    /// How many batches `storage` has been given, and how many messages came back from it.
+    pub fn counts(&self) -> (u64, u64) {
+        self.poller.counts()
+    }
+
+    /// The emulated services by name, and where they are.
+    pub fn services(&self) -> Vec<(&'static str, SocketAddr)> {
+        let mut services = vec![
+            ("S3, DynamoDB, SNS, SQS (moto)", self.moto.address()),
+            ("Lambda: Invoke and Runtime API", self.host.address()),
+        ];
+        services.extend(self.timestream.as_ref().map(|stub| ("Timestream", stub.address())));
+        services
+    }
+
+    /// Stops agent and broker in order.
+    ///
+    /// # Errors
+    /// One does not stop, or not well.
+    pub fn finish(mut self) -> Result<()> {
+        self.agent.stop()?;
+        self.server.stop()
+    }
+}

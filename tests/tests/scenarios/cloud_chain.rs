@@ -1,0 +1,66 @@
+//! The whole chain through the functions' binaries, on a good day and on a bad one.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use fieldline_tests::cloud::{Faults, Odds, Stack, StoreKind};
+use fieldline_tests::oracle::fresh_reading_passes;
+use fieldline_tests::random::Random;
+use fieldline_tests::{Oracle, ledger, machine};
+
+#[test]
+fn a_reading_travels_through_the_cloud_and_its_journal_is_emptied() -> Result<()> {
+    let _machine = machine::shared();
+    let folder = tempfile::tempdir()?;
+    let Some(stack) = Stack::start(folder.path(), StoreKind::Timestream, Ok)? else { return Ok(()) };
+    fresh_reading_passes(stack.agent.http(), stack.server.http())?;
+    let books =
+        ledger::settle(stack.agent.http(), stack.server.http(), "gw-1", fieldline_tests::wait::PATIENCE)?;
+    ensure!(books.accepted == 1, "{books:?}");
+    ensure!(stack.queue.depth()? == 0 && stack.dead.depth()? == 0, "nothing is left in the queues");
+    stack.finish()
+}
+
+#[test]
+fn kills_and_failing_services_lose_and_double_nothing_in_the_cloud() -> Result<()> {
+    let _machine = machine::alone();
+    let kills = machine::size("FIELDLINE_CLOUD_KILLS", 10);
+    let folder = tempfile::tempdir()?;
+    let mut proxies: Vec<Faults> = Vec::new();
+    let stack = Stack::start(folder.path(), StoreKind::Timestream, |service| {
+        let proxy = Faults::start(service, 21 + proxies.len() as u64)?;
+        let address = proxy.address();
+        proxies.push(proxy);
+        Ok(address)
+    })?;
+    let Some(mut stack) = stack else { return Ok(()) };
+    let (began, mut random) = (Instant::now(), Random::new(22));
+    let oracle = Oracle::start(stack.agent.mqtt_address(), 4, 25.0)?;
+    for _ in 0..kills {
+        let odds = Odds { throttle: random.below(20), fail: random.below(20), lose: random.below(20) };
+        proxies.iter().for_each(|proxy| proxy.set(odds));
+        oracle.wait_for_more(20 + random.below(40))?;
+        match random.below(4) {
+            0 => stack.host.kill("storage"),
+            1 => stack.host.kill("ingest"),
+            2 => {
+                stack.server.kill()?;
+                stack.server.start()?;
+            }
+            _ => {
+                stack.agent.kill()?;
+                stack.agent.start()?;
+            }
+        }
+    }
+    proxies.iter().for_each(|proxy| proxy.set(Odds::default()));
+    let obligations = oracle.finish()?;
+    let struck: u64 = proxies.iter().map(Faults::struck).sum();
+    println!("{} messages, {struck} faults, {kills} kills", obligations.messages());
+    obligations.check_at(stack.agent.http(), stack.server.http())?;
+    let (batches, returned) = stack.counts();
+    println!("{batches} batches, {returned} messages came back, all stored once in {:?}", began.elapsed());
+    ensure!(struck > 0, "no fault has struck");
+    ensure!(stack.dead.depth()? == 0, "there are dead letters");
+    stack.finish()
+}
