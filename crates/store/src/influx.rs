@@ -54,8 +54,8 @@ impl InfluxPoints {
         if self.http.config().dialect != InfluxDialect::VictoriaMetrics {
             return Ok(());
         }
-        let what = "it has no InfluxQL; ask it by PromQL".to_owned();
-        Err(self.http.rejected(Failure::Senseless(what)))
+        let (message, hint) = ("no InfluxQL here".to_owned(), "ask it by PromQL".to_owned());
+        Err(self.http.rejected(Failure::Said { message, hint }))
     }
 }
 

@@ -6,6 +6,7 @@ mod cloud_functions;
 mod cloud_ledger;
 mod disk_full;
 mod durability;
+mod influx;
 mod kills;
 
 mod layout;

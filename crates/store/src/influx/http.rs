@@ -62,6 +62,8 @@ pub(super) enum Failure {
     Status { status: StatusCode, message: String, hint: String },
     #[error("cannot make the request")]
     Request(#[from] hyper::http::Error),
+    #[error("it says: {message}{}", if hint.is_empty() { String::new() } else { format!("; {hint}") })]
+    Said { message: String, hint: String },
     #[error("the answer makes no sense: {0}")]
     Senseless(String),
 }
@@ -181,7 +183,7 @@ impl Http {
     }
 
     /// What a person can do about a refusal.
-    fn hint(&self, status: StatusCode) -> String {
+    pub(super) fn hint(&self, status: StatusCode) -> String {
         let name = &self.config.database;
         match (status.as_u16(), self.config.dialect) {
             (401, _) => "give a token (or user:password) that the database knows".to_owned(),

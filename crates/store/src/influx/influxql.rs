@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use fieldline_model::DeviceId;
+use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -109,7 +110,9 @@ pub(super) async fn ask_one(http: &Http, statement: String) -> Result<Found, Sto
 fn failed(http: &Http, error: &str) -> StoreError {
     let message = http.message(error.as_bytes());
     let passing = PASSING.iter().any(|word| message.contains(word));
-    let failure = Failure::Senseless(message);
+    let missing = message.contains("database not found");
+    let hint = if missing { http.hint(StatusCode::NOT_FOUND) } else { String::new() };
+    let failure = Failure::Said { message, hint };
     if passing { http.unavailable(failure) } else { http.rejected(failure) }
 }
 
