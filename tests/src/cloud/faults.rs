@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -186,7 +186,11 @@ async fn forward(shared: &Shared, request: Request) -> Result<Response> {
     let body = body.collect().await.context("the request's body")?.to_bytes();
     let request = axum::http::Request::from_parts(parts, Full::new(body));
     let response = shared.client.request(request).await.context("the endpoint does not answer")?;
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     let body = body.collect().await.context("the answer's body")?.to_bytes();
+    // These speak of the connection to the endpoint, not of the caller's.
+    for header in [header::TRANSFER_ENCODING, header::CONNECTION] {
+        parts.headers.remove(header);
+    }
     Ok(Response::from_parts(parts, Body::from(body)))
 }
