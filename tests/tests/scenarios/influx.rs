@@ -2,6 +2,7 @@
 
 mod beside;
 mod failing;
+mod many;
 mod refusals;
 mod throughput;
 mod victoria;

@@ -103,7 +103,7 @@ pub struct InfluxConfig {
 }
 
 impl InfluxConfig {
-    /// No token, time-outs of 3 s and 15 s, 5 attempts with pauses from 100 ms to 5 s, 5,000 lines and
+    /// No token, time-outs of 3 s and 10 s, 5 attempts with pauses from 100 ms to 5 s, 5,000 lines and
     /// 1 MiB in a request, 32 MiB in an answer.
     pub fn new(dialect: InfluxDialect, url: &str, database: &str) -> Self {
         Self {
@@ -113,7 +113,7 @@ impl InfluxConfig {
             dialect,
             token: InfluxToken::default(),
             connect_timeout: Duration::from_secs(3),
-            request_timeout: Duration::from_secs(15),
+            request_timeout: Duration::from_secs(10),
             attempts_max: 5,
             backoff_first: Duration::from_millis(100),
             backoff_max: Duration::from_secs(5),

@@ -1,8 +1,8 @@
 //! The devices, a page at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use fieldline_model::{DeviceId, Timestamp};
+use fieldline_model::{DeviceId, Metric, Timestamp};
 
 use super::catalog::{MEASUREMENTS_MAX, Metrics, Smallest, devices_of};
 use super::http::Http;
@@ -18,20 +18,40 @@ const DEVICES_MAX: usize = 40;
 pub(super) async fn page(http: &Http, query: &DeviceQuery) -> Result<DevicePage, StoreError> {
     let names = names(http, query).await?;
     let next = names.items.last().filter(|_| names.cut).cloned();
-    let devices: Vec<DeviceId> = names.items.into_iter().collect();
+    let devices = names.items;
     let mut infos: BTreeMap<DeviceId, DeviceInfo> = BTreeMap::new();
     let every = Glob::new("*");
     let one = devices.first().filter(|_| devices.len() == 1);
     let mut metrics = Metrics::new(http, &every, one.map(DeviceId::as_str));
     while let Some(page) = metrics.next().await? {
         for metrics in page.chunks(MEASUREMENTS_MAX) {
-            let from = measurements(metrics.iter().map(|metric| metric.as_str()));
-            for devices in devices.chunks(DEVICES_MAX) {
+            let from = measurements(metrics.iter().map(Metric::as_str));
+            let here = match one {
+                Some(one) => vec![one.clone()],
+                None => present(http, metrics, &devices).await?,
+            };
+            for devices in here.chunks(DEVICES_MAX) {
                 count(http, &from, devices, &mut infos).await?;
             }
         }
     }
     Ok(DevicePage { devices: infos.into_values().collect(), next })
+}
+
+/// Those of some devices that some metrics have: mostly few, and each is asked for.
+async fn present(
+    http: &Http,
+    metrics: &[Metric],
+    devices: &BTreeSet<DeviceId>,
+) -> Result<Vec<DeviceId>, StoreError> {
+    let mut present = BTreeSet::new();
+    let note = |device: DeviceId, _: &_| {
+        if devices.contains(&device) {
+            present.insert(device);
+        }
+    };
+    devices_of(http, metrics, note).await?;
+    Ok(present.into_iter().collect())
 }
 
 /// The names of the page; those of other writers' devices are among them.
