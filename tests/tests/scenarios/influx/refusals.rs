@@ -6,6 +6,8 @@ use fieldline_wire::Limits;
 
 use super::*;
 
+const DAY: i64 = 86_400_000_000_000;
+
 /// The reasons, and the metrics and values of what was set aside.
 fn aside(parts: &[SetAside]) -> Result<Vec<(String, String, usize)>> {
     let mut found = Vec::new();
@@ -46,20 +48,25 @@ fn a_refused_reading_takes_no_other_with_it() -> Result<()> {
                 column("before", &times, floats(50))?,
                 column("taken", &times, floats(50))?,
                 column("taken", &[NOON + 99], Values::Integer(vec![7]))?,
+                // Three shards; only in the first one is it taken.
+                column("taken", &[NOON + 98, NOON + 7 * DAY, NOON + 14 * DAY], floats(3))?,
                 column("behind", &[i64::MIN, i64::MAX, NOON], floats(3))?,
             ])
         };
         let parts = put(&points, columns()?, (1, true)).await?;
-        expect(&parts, &[("field-type-conflict", "taken", 50), ("time-out-of-range", "behind", 2)])?;
+        let of_taken = ("field-type-conflict", "taken");
+        expect(
+            &parts,
+            &[(of_taken.0, of_taken.1, 1), (of_taken.0, of_taken.1, 50), ("time-out-of-range", "behind", 2)],
+        )?;
         let counts = (read(&points, "before").await?.len(), read(&points, "behind").await?.len());
         ensure!(counts == (50, 1), "the others are stored: {counts:?}");
-        ensure!(read(&points, "taken").await?.len() == 1, "a kind of its own has a field of its own");
+        ensure!(read(&points, "taken").await?.len() == 3, "other kinds and other weeks are stored");
         let again = put(&points, columns()?, (1, true)).await?;
         ensure!(aside(&again)? == aside(&parts)?, "the same again: {again:?}");
 
         let now = clock().nanos();
-        let day = 86_400_000_000_000;
-        let times = [now - 3 * day, now - 2 * day, now - 1_000, now];
+        let times = [now - 3 * DAY, now - 2 * DAY, now - 1_000, now];
         let parts = put(&short, vec![column("m", &times, floats(4))?], (1, true)).await?;
         expect(&parts, &[("too-old", "m", 2)])?;
         ensure!(read(&short, "m").await?.len() == 2, "what is kept is there");
