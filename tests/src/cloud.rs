@@ -15,7 +15,7 @@ mod poller;
 mod queue;
 mod stack;
 
-pub use faults::{Faults, Odds};
+pub use faults::{Faults, Odds, Planned};
 pub use function::{Ending, FunctionSpec};
 pub use host::Host;
 pub use poller::Poller;

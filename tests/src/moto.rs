@@ -103,6 +103,15 @@ impl Moto {
         Ok(())
     }
 
+    /// Makes a secret that holds a text.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn create_secret(&self, name: &str, text: &str) -> Result<()> {
+        let body = json!({ "Name": name, "SecretString": text });
+        call(self.address, "secretsmanager", "secretsmanager.CreateSecret", &body).map(drop)
+    }
+
     /// Makes a table with the ledger's keys.
     ///
     /// # Errors

@@ -17,6 +17,8 @@ mod failure;
 mod ledger;
 #[cfg(feature = "queue")]
 mod queue;
+#[cfg(feature = "secrets")]
+mod secrets;
 #[cfg(feature = "timestream")]
 mod timestream;
 
@@ -28,5 +30,7 @@ pub use failure::failure;
 pub use ledger::{DynamoLedger, LedgerConfig};
 #[cfg(feature = "queue")]
 pub use queue::BlockTopic;
+#[cfg(feature = "secrets")]
+pub use secrets::secret;
 #[cfg(feature = "timestream")]
 pub use timestream::{Timestream, TimestreamConfig};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::{FunctionSpec, Host, Poller, Queue};
+use crate::influxdb::{self, InfluxDb};
 use crate::moto::{self, Moto};
 use crate::programs;
 use crate::site::{Agent, Server};
@@ -16,6 +17,9 @@ use crate::timestream::{Options, Stub};
 /// The name of the ledger's table.
 const LEDGER: &str = "fieldline-ledger";
 const QUARANTINE: &str = "fieldline-quarantine";
+/// The database in InfluxDB, and the secret that holds who may use it.
+const INFLUX_DATABASE: &str = "fieldline";
+const INFLUX_SECRET: &str = "fieldline-influx";
 /// How often a message may come before it is a dead letter.
 const ATTEMPTS_MAX: u32 = 1_000;
 
@@ -46,6 +50,7 @@ pub struct Stack {
     poller: Poller,
     moto: Moto,
     timestream: Option<Stub>,
+    influx: Option<InfluxDb>,
 }
 
 impl Stack {
@@ -74,7 +79,8 @@ impl Stack {
         set("FIELDLINE_LEDGER_TABLE", LEDGER);
         set("FIELDLINE_QUARANTINE_BUCKET", QUARANTINE);
         set("FIELDLINE_IOT_ENDPOINT", &format!("http://{}", server.http_address()));
-        let timestream = match store {
+        let (mut timestream, mut influx) = (None, None);
+        match store {
             StoreKind::Timestream => {
                 let stub = Stub::start(Options::default())?;
                 let endpoint = format!("http://{}", before(stub.address())?);
@@ -83,10 +89,19 @@ impl Stack {
                 set("FIELDLINE_TIMESTREAM_TABLE", "readings");
                 set("AWS_ENDPOINT_URL_TIMESTREAM_WRITE", &endpoint);
                 set("AWS_ENDPOINT_URL_TIMESTREAM_QUERY", &endpoint);
-                Some(stub)
+                timestream = Some(stub);
             }
-            StoreKind::S3 | StoreKind::InfluxDb => bail!("{store:?} is not part of the stack yet"),
-        };
+            StoreKind::InfluxDb => {
+                let Some(server) = start_influx(folder, &moto)? else { return Ok(None) };
+                set("FIELDLINE_STORE", "influxdb");
+                set("FIELDLINE_INFLUX_URL", &format!("http://{}", before(server.address())?));
+                set("FIELDLINE_INFLUX_DATABASE", INFLUX_DATABASE);
+                set("FIELDLINE_INFLUX_DIALECT", "v1");
+                set("FIELDLINE_INFLUX_TOKEN_SECRET", INFLUX_SECRET);
+                influx = Some(server);
+            }
+            StoreKind::S3 => bail!("{store:?} is not part of the stack yet"),
+        }
         for name in ["ingest", "storage", "query"] {
             host.deploy(FunctionSpec {
                 name: name.to_owned(),
@@ -97,7 +112,7 @@ impl Stack {
             });
         }
         let poller = Poller::start(&host, queue.clone(), "storage");
-        let mut stack = Self { agent, server, host, queue, dead, poller, moto, timestream };
+        let mut stack = Self { agent, server, host, queue, dead, poller, moto, timestream, influx };
         stack.server.start()?;
         stack.agent.start().context("the agent")?;
         Ok(Some(stack))
@@ -120,6 +135,7 @@ impl Stack {
             ("Lambda: Invoke and Runtime API", self.host.address()),
         ];
         services.extend(self.timestream.as_ref().map(|stub| ("Timestream", stub.address())));
+        services.extend(self.influx.as_ref().map(|server| ("InfluxDB", server.address())));
         services
     }
 
@@ -131,4 +147,14 @@ impl Stack {
         self.agent.stop()?;
         self.server.stop()
     }
+}
+
+/// An InfluxDB that asks who is there; the answer lies in a secret.
+fn start_influx(folder: &Path, moto: &Moto) -> Result<Option<InfluxDb>> {
+    let password = "loopback-only";
+    let options = influxdb::Options { password: Some(password.to_owned()), ..influxdb::Options::default() };
+    let Some(server) = InfluxDb::start(folder, &options)? else { return Ok(None) };
+    server.create_database(INFLUX_DATABASE)?;
+    moto.create_secret(INFLUX_SECRET, &format!("admin:{password}"))?;
+    Ok(Some(server))
 }

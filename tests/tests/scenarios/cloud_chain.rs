@@ -11,9 +11,18 @@ use fieldline_tests::{Oracle, ledger, machine};
 
 #[test]
 fn a_reading_travels_through_the_cloud_and_its_journal_is_emptied() -> Result<()> {
+    travels(StoreKind::Timestream)
+}
+
+#[test]
+fn a_reading_travels_through_the_cloud_to_influxdb() -> Result<()> {
+    travels(StoreKind::InfluxDb)
+}
+
+fn travels(store: StoreKind) -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(stack) = Stack::start(folder.path(), StoreKind::Timestream, Ok)? else { return Ok(()) };
+    let Some(stack) = Stack::start(folder.path(), store, Ok)? else { return Ok(()) };
     fresh_reading_passes(stack.agent.http(), stack.server.http())?;
     let books = ledger::settle(stack.agent.http(), stack.server.http(), "gw-1", PATIENCE)?;
     ensure!(books.accepted == 1, "{books:?}");
@@ -23,11 +32,20 @@ fn a_reading_travels_through_the_cloud_and_its_journal_is_emptied() -> Result<()
 
 #[test]
 fn kills_and_failing_services_lose_and_double_nothing_in_the_cloud() -> Result<()> {
+    bad_day(StoreKind::Timestream)
+}
+
+#[test]
+fn kills_and_failing_services_lose_and_double_nothing_in_influxdb() -> Result<()> {
+    bad_day(StoreKind::InfluxDb)
+}
+
+fn bad_day(store: StoreKind) -> Result<()> {
     let _machine = machine::alone();
     let kills = machine::size("FIELDLINE_CLOUD_KILLS", 15);
     let folder = tempfile::tempdir()?;
     let mut proxies: Vec<Faults> = Vec::new();
-    let stack = Stack::start(folder.path(), StoreKind::Timestream, |service| {
+    let stack = Stack::start(folder.path(), store, |service| {
         let proxy = Faults::start(service, 21 + proxies.len() as u64)?;
         let address = proxy.address();
         proxies.push(proxy);
