@@ -6,7 +6,6 @@
 //! guessed at.
 
 mod evaluate;
-pub mod faults;
 mod query;
 mod refusal;
 mod sql;

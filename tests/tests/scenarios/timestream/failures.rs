@@ -1,14 +1,14 @@
 //! Calls that are throttled, fail, get no answer, or fail after they were made.
 
 use fieldline_store::{StoreError, TimeSeriesStore, contract};
-use fieldline_tests::timestream::faults::{Fault, Faults};
+use fieldline_tests::cloud::{Faults, Odds, Planned};
 
 use super::*;
 
 const SOON: Duration = Duration::from_millis(700);
 
 async fn through(proxy: &Faults) -> Result<Timestream> {
-    let aws = Aws::emulator(&proxy.url(), SOON).await;
+    let aws = Aws::emulator(&format!("http://{}", proxy.address()), SOON).await;
     let config = TimestreamConfig { database: DATABASE.to_owned(), table: "readings".to_owned() };
     Ok(Timestream::connect(&aws, config).await?)
 }
@@ -29,21 +29,20 @@ fn some(from: i64) -> Vec<Column> {
 
 #[test]
 fn a_failure_that_passes_is_tried_again() -> Result<()> {
-    let faults =
-        [Fault::Status(500), Fault::Status(503), Fault::Silence, Fault::AnswerLost, Fault::AnswerLate];
+    let faults = [Planned::Status(500), Planned::Status(503), Planned::Silence, Planned::AnswerLost];
     for fault in faults {
         let stub = stub()?;
-        let proxy = Faults::start(stub.address())?;
+        let proxy = Faults::start(stub.address(), 31)?;
         run(async {
             let points = through(&proxy).await?;
-            proxy.next([fault]);
+            proxy.plan([fault]);
             assert_eq!(put(&points, some(0), 5).await?, [], "{fault:?}");
             assert_eq!(stub.records(), 250, "{fault:?}");
-            proxy.next([fault]);
+            proxy.plan([fault]);
             assert_eq!(series(&points, "press-4", "temperature").await?.len(), 250, "{fault:?}");
             Ok(())
         })?;
-        assert!(proxy.calls() > stub.counts().writes, "{fault:?} has not come about");
+        assert_eq!(proxy.struck(), 2, "{fault:?} has not come about");
     }
     Ok(())
 }
@@ -64,20 +63,20 @@ fn throttling_by_the_service_itself_is_tried_again() -> Result<()> {
 #[test]
 fn a_failure_that_lasts_is_reported_and_the_redelivery_makes_it_good() -> Result<()> {
     let stub = stub()?;
-    let proxy = Faults::start(stub.address())?;
+    let proxy = Faults::start(stub.address(), 31)?;
     run(async {
         let store = store(through(&proxy).await?);
         let model = MemoryStore::new();
         let received = Arc::new(ReceivedBlock::new(block(some(0)), Timestamp::from_nanos(NOON)));
         // The first call passes, and what follows is made, but nobody hears of it.
-        proxy.next([Fault::None]);
-        proxy.always(&[Fault::AnswerLost, Fault::Status(503)]);
+        proxy.plan([Planned::Pass]);
+        proxy.set(Odds { lose: 50, fail: 50, ..Odds::default() });
         let error = store.write(Arc::clone(&received)).await.expect_err("nothing is acknowledged");
         assert!(matches!(error, StoreError::Unavailable { service: "Timestream", .. }), "{error}");
         let error = store.latest(&DeviceId::new("press-4")?).await.expect_err("nothing is answered");
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
         assert!(stub.records() > 0, "some of it was stored");
-        proxy.always(&[]);
+        proxy.set(Odds::default());
         assert_eq!(store.write(Arc::clone(&received)).await?.new, 500);
         model.write(received).await?;
         assert_eq!(stub.records(), 250, "nothing is there twice");
@@ -86,16 +85,15 @@ fn a_failure_that_lasts_is_reported_and_the_redelivery_makes_it_good() -> Result
     })
 }
 
-/// Blocks of three streams over a line that fails at every third call.
+/// Blocks of three streams over a line on which four calls of ten fail.
 #[test]
 fn nothing_is_lost_or_doubled_on_a_bad_line() -> Result<()> {
     let stub = stub()?;
-    let proxy = Faults::start(stub.address())?;
+    let proxy = Faults::start(stub.address(), 31)?;
     run(async {
         let store = store(through(&proxy).await?);
         let model = MemoryStore::new();
-        let faults = [Fault::None, Fault::None, Fault::AnswerLost, Fault::None, Fault::Status(500)];
-        proxy.always(&faults);
+        proxy.set(Odds { lose: 20, fail: 20, ..Odds::default() });
         for block in contract::Feed::new(3).blocks().into_iter().step_by(3) {
             let received = Arc::new(ReceivedBlock::new(block, Timestamp::from_nanos(NOON)));
             let expected = model.write(Arc::clone(&received)).await?;
@@ -105,7 +103,7 @@ fn nothing_is_lost_or_doubled_on_a_bad_line() -> Result<()> {
             }
             assert_eq!(written?, expected);
         }
-        proxy.always(&[]);
+        proxy.set(Odds::default());
         contract::assert_same_points(&store, &model).await;
         Ok(())
     })
