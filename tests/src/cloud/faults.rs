@@ -16,6 +16,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use super::traffic::{Traffic, Volume};
 use crate::random::Random;
 
 /// How often each fault strikes, in percent of the calls.
@@ -59,6 +60,7 @@ struct Shared {
     state: Mutex<(Odds, Random)>,
     planned: Mutex<VecDeque<Planned>>,
     struck: AtomicU64,
+    traffic: Mutex<Traffic>,
 }
 
 enum Fault {
@@ -83,6 +85,7 @@ impl Faults {
             state: Mutex::new((Odds::default(), Random::new(seed))),
             planned: Mutex::default(),
             struck: AtomicU64::new(0),
+            traffic: Mutex::default(),
         });
         let router = axum::Router::new().fallback(pass).with_state(Arc::clone(&shared));
         runtime.spawn(async move { axum::serve(super::host::NoDelay(listener), router).await });
@@ -102,6 +105,11 @@ impl Faults {
     /// What happens to the next calls, before chance has its turn again.
     pub fn plan(&self, planned: impl IntoIterator<Item = Planned>) {
         self.shared.planned.lock().unwrap_or_else(PoisonError::into_inner).extend(planned);
+    }
+
+    /// The calls that came so far, by service and operation.
+    pub fn traffic(&self) -> Vec<(String, Volume)> {
+        self.shared.traffic.lock().unwrap_or_else(PoisonError::into_inner).volumes()
     }
 
     /// How many calls met a fault so far.
@@ -136,7 +144,9 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     // Whoever answers before it has read everything breaks the connection, which is another fault.
     let (parts, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return StatusCode::BAD_REQUEST.into_response() };
-    let request = Request::from_parts(parts, Body::from(body.to_bytes()));
+    let body = body.to_bytes();
+    shared.traffic.lock().unwrap_or_else(PoisonError::into_inner).count(&parts, &body);
+    let request = Request::from_parts(parts, Body::from(body));
     if let Some(planned) = shared.next_planned() {
         return pass_as_planned(&shared, request, planned).await;
     }

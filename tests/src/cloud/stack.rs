@@ -123,6 +123,11 @@ impl Stack {
         self.poller.counts()
     }
 
+    /// KiB that Timestream would bill so far for what was written.
+    pub fn timestream_billed(&self) -> u64 {
+        self.timestream.as_ref().map_or(0, |stub| stub.counts().kibibytes_billed)
+    }
+
     /// From now on the queue delivers now and then twice or backwards.
     pub fn deliver_unruly(&self, seed: u64) {
         self.poller.be_unruly(seed);
