@@ -148,9 +148,11 @@ pub struct SyncSettings {
     pub tls: Option<UplinkTls>,
     /// The MQTT version: `"5"` or `"3.1.1"`.
     pub version: UplinkVersion,
-    /// The pace of the backlog, in bytes per second. AWS IoT Core takes 512 KB/s on a connection.
+    /// The pace of the backlog, in bytes per second; live readings may run a second's worth ahead of
+    /// it. AWS IoT Core takes 512 KB/s on a connection, and delays what is beyond.
     pub bytes_per_second: ByteSize,
-    /// The pace of the backlog, in messages per second. AWS IoT Core takes 100 on a connection.
+    /// How many messages are sent in any second, live or not. AWS IoT Core takes 100 on a connection,
+    /// and drops what is beyond.
     pub messages_per_second: u32,
     /// How many blocks may wait for the store's acknowledgement.
     pub in_flight_max: usize,
@@ -169,6 +171,14 @@ pub struct SyncSettings {
     /// The longest pause.
     #[serde(with = "humantime_serde")]
     pub backoff_max: Duration,
+    /// How long the server may take to answer a CONNECT (with TCP and TLS), a SUBSCRIBE or a PINGREQ
+    /// before the connection is given up.
+    #[serde(with = "humantime_serde")]
+    pub answer_timeout: Duration,
+    /// How long the server shall keep this gateway's session while it is away, so that what the store
+    /// acknowledged meanwhile is told afterwards; `0s`: not at all. (MQTT 3.1.1 can only say whether.)
+    #[serde(with = "humantime_serde")]
+    pub session: Duration,
     /// MQTT's keep-alive; AWS IoT Core takes 30 to 1200 s.
     #[serde(with = "humantime_serde")]
     pub keep_alive: Duration,
@@ -187,7 +197,8 @@ pub struct UplinkTls {
     pub certificate: Option<PathBuf>,
     /// Its private key, PEM.
     pub key: Option<PathBuf>,
-    /// The protocol name for port 443 of AWS IoT Core: `x-amzn-mqtt-ca`.
+    /// The protocol to ask for by ALPN. Default: `x-amzn-mqtt-ca` for port 443 of AWS IoT Core, where
+    /// it chooses MQTT; otherwise none.
     pub alpn: Option<String>,
 }
 
@@ -267,8 +278,39 @@ impl Config {
         if self.sync.server.as_ref().is_some_and(|server| server.tls) && self.sync.tls.is_none() {
             return Err(ConfigError::NoCa);
         }
+        self.check_times()?;
         self.check_numbers()?;
         Ok(Filter::new(self.filter.clone())?)
+    }
+
+    fn check_times(&self) -> Result<(), ConfigError> {
+        let sync = &self.sync;
+        let aws = sync.server.as_ref().is_some_and(ServerAddress::is_aws);
+        // MQTT's keep-alive is a u16 of seconds. AWS IoT Core cuts off what is silent for 1.5 times its
+        // own limit, whatever the client has asked for.
+        let (least_s, most_s, expected) = if aws {
+            (30, 1_200, "must be 30s to 20m: AWS IoT Core takes no other")
+        } else {
+            (1, 65_535, "must be 1s to 18h")
+        };
+        let (from, to) = (Duration::from_secs(least_s), Duration::from_secs(most_s));
+        let times = [
+            ("sync.keep_alive", sync.keep_alive, from, to, expected),
+            (
+                "sync.answer_timeout",
+                sync.answer_timeout,
+                Duration::from_millis(50),
+                Duration::from_secs(300),
+                "must be 50ms to 5m",
+            ),
+        ];
+        for (key, value, least, most, expected) in times {
+            if !(least..=most).contains(&value) {
+                let value = humantime::format_duration(value).to_string();
+                return Err(ConfigError::Limit { key, value, expected });
+            }
+        }
+        Ok(())
     }
 
     fn check_numbers(&self) -> Result<(), ConfigError> {
@@ -385,6 +427,8 @@ impl Default for SyncSettings {
             live_lag_max: Duration::from_secs(10),
             backoff_min: Duration::from_millis(500),
             backoff_max: Duration::from_secs(60),
+            answer_timeout: Duration::from_secs(10),
+            session: Duration::from_secs(3600),
             keep_alive: Duration::from_secs(60),
             books_every: Duration::from_secs(5),
         }
@@ -462,10 +506,16 @@ mod tests {
         }
     }
 
+    const AWS_TOO_SLOW: &str = "[sync]\nkeep_alive = \"21m\"\n\
+        server = \"mqtts://x-ats.iot.eu-west-1.amazonaws.com:443\"\ntls.ca = \"x\"";
+
     #[test]
     fn impossible_settings_are_refused_by_key() {
         for (text, key) in [
             ("[sync]\nin_flight_max = 0", "sync.in_flight_max"),
+            ("[sync]\nanswer_timeout = \"0s\"", "sync.answer_timeout"),
+            ("[sync]\nkeep_alive = \"0s\"", "sync.keep_alive"),
+            (AWS_TOO_SLOW, "sync.keep_alive"),
             ("[journal]\nsegment_bytes = 10", "journal.segment_bytes"),
             ("[[map]]\ntopic = \"a#\"\ndevice = \"x\"", "map.topic"),
             ("[[filter]]\ndeadband = -1", "filter 1"),
