@@ -73,7 +73,11 @@ impl<'a> Link<'a> {
 
     /// Runs until the connection fails (an error) or a stop is asked for.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-        self.subscribe().await?;
+        tokio::select! {
+            subscribed = self.subscribe() => subscribed?,
+            // Nothing is sent yet, so nothing is cut short.
+            () = stopped(&mut stop) => return Ok(()),
+        }
         self.uplink.board.update(|state| {
             state.connected_since = Some(clock::now());
             state.down_since = None;
