@@ -67,6 +67,8 @@ impl Gateway {
 
     /// Stops in order, and fails if a part of the agent hangs.
     pub(crate) async fn stop(self) {
+        // The listener would wait for the device to go.
+        drop(self.device);
         soon("the agent to stop", self.agent.stop()).await;
     }
 }

@@ -32,3 +32,23 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
         Err(_) => panic!("waited in vain for {what}"),
     }
 }
+
+#[test]
+fn the_guide_names_these_tests() {
+    let guide = include_str!("../../../docs/guides/aws.md");
+    let sources = [
+        include_str!("connect.rs"),
+        include_str!("exchange.rs"),
+        include_str!("quotas.rs"),
+        include_str!("sessions.rs"),
+        include_str!("tls.rs"),
+    ];
+    let named: Vec<&str> = guide
+        .split('`')
+        .filter(|word| ["mqtt_", "tls_", "no_"].iter().any(|start| word.starts_with(start)))
+        .collect();
+    assert!(named.len() >= 20, "{named:?}");
+    for name in named {
+        assert!(sources.iter().any(|source| source.contains(&format!("async fn {name}()"))), "{name}");
+    }
+}
