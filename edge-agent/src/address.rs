@@ -49,6 +49,13 @@ impl FromStr for ServerAddress {
     }
 }
 
+impl ServerAddress {
+    /// Whether the name is one of AWS's own.
+    pub(crate) fn is_aws(&self) -> bool {
+        [".amazonaws.com", ".amazonaws.com.cn"].iter().any(|end| self.host.ends_with(end))
+    }
+}
+
 impl TryFrom<String> for ServerAddress {
     type Error = AddressError;
     fn try_from(text: String) -> Result<Self, AddressError> {

@@ -1,17 +1,21 @@
 //! Everything that can be set, with its unit, its default and its limits.
 
+mod check;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use fieldline_filter::{Filter, Rule, RuleError};
+use fieldline_filter::Rule;
 use fieldline_journal::Policy;
-use fieldline_model::{GatewayId, valid_filter};
+use fieldline_model::GatewayId;
 use serde::Deserialize;
 
 use crate::address::ServerAddress;
 use crate::mapping::Mapping;
+
+pub use check::ConfigError;
 
 /// The configuration of a gateway's agent, as it stands in `agent.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -148,9 +152,11 @@ pub struct SyncSettings {
     pub tls: Option<UplinkTls>,
     /// The MQTT version: `"5"` or `"3.1.1"`.
     pub version: UplinkVersion,
-    /// The pace of the backlog, in bytes per second. AWS IoT Core takes 512 KB/s on a connection.
+    /// The pace of the backlog, in bytes per second; live readings may run a second's worth ahead of
+    /// it. AWS IoT Core takes 512 KB/s on a connection, and delays what is beyond.
     pub bytes_per_second: ByteSize,
-    /// The pace of the backlog, in messages per second. AWS IoT Core takes 100 on a connection.
+    /// How many messages are sent in any second, live or not. AWS IoT Core takes 100 on a connection,
+    /// and drops what is beyond.
     pub messages_per_second: u32,
     /// How many blocks may wait for the store's acknowledgement.
     pub in_flight_max: usize,
@@ -169,6 +175,14 @@ pub struct SyncSettings {
     /// The longest pause.
     #[serde(with = "humantime_serde")]
     pub backoff_max: Duration,
+    /// How long the server may take to answer a CONNECT (with TCP and TLS), a SUBSCRIBE or a PINGREQ
+    /// before the connection is given up.
+    #[serde(with = "humantime_serde")]
+    pub answer_timeout: Duration,
+    /// How long the server shall keep this gateway's session while it is away, so that what the store
+    /// acknowledged meanwhile is told afterwards; `0s`: not at all. (MQTT 3.1.1 can only say whether.)
+    #[serde(with = "humantime_serde")]
+    pub session: Duration,
     /// MQTT's keep-alive; AWS IoT Core takes 30 to 1200 s.
     #[serde(with = "humantime_serde")]
     pub keep_alive: Duration,
@@ -187,7 +201,8 @@ pub struct UplinkTls {
     pub certificate: Option<PathBuf>,
     /// Its private key, PEM.
     pub key: Option<PathBuf>,
-    /// The protocol name for port 443 of AWS IoT Core: `x-amzn-mqtt-ca`.
+    /// The protocol to ask for by ALPN. Default: `x-amzn-mqtt-ca` for port 443 of AWS IoT Core, where
+    /// it chooses MQTT; otherwise none.
     pub alpn: Option<String>,
 }
 
@@ -201,107 +216,6 @@ pub enum UplinkVersion {
     #[default]
     #[serde(rename = "5")]
     V5,
-}
-
-/// Why a configuration cannot be used although each key is well formed.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A plain listener would be reachable from other machines.
-    #[error(
-        "{key} = \"{address}\" is reachable from other machines, but no identity is configured; \
-         give {remedy}, or listen on 127.0.0.1"
-    )]
-    Exposed {
-        /// The key.
-        key: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// What would make it safe.
-        remedy: &'static str,
-    },
-    /// A filter rule is impossible.
-    #[error(transparent)]
-    Rule(#[from] RuleError),
-    /// A topic filter is malformed.
-    #[error("{key}: \"{filter}\" is not an MQTT topic filter")]
-    Topic {
-        /// The key.
-        key: &'static str,
-        /// The text.
-        filter: String,
-    },
-    /// A number is outside its limits.
-    #[error("{key} = {value}: {expected}")]
-    Limit {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        value: String,
-        /// What it should be.
-        expected: &'static str,
-    },
-    /// `mqtts://` without certificates.
-    #[error("sync.server is mqtts://, so sync.tls.ca must name the CA of the server")]
-    NoCa,
-}
-
-impl Config {
-    /// Checks what a type alone cannot say.
-    pub fn check(&self) -> Result<Filter, ConfigError> {
-        if let Some(address) = self.mqtt.listen.filter(|address| !address.ip().is_loopback())
-            && self.mqtt.tls.is_none()
-        {
-            let remedy = "mqtt.tls with certificate, key and client_ca";
-            return Err(ConfigError::Exposed { key: "mqtt.listen", address, remedy });
-        }
-        if let Some(address) = self.http.listen.filter(|address| !address.ip().is_loopback()) {
-            let remedy = "it a TLS proxy on this machine";
-            return Err(ConfigError::Exposed { key: "http.listen", address, remedy });
-        }
-        let maps = self.map.iter().map(|map| ("map.topic", &map.topic));
-        let sources =
-            self.broker.iter().flat_map(|broker| broker.topics.iter().map(|topic| ("broker.topics", topic)));
-        if let Some((key, filter)) = maps.chain(sources).find(|(_, filter)| !valid_filter(filter)) {
-            return Err(ConfigError::Topic { key, filter: filter.clone() });
-        }
-        if self.sync.server.as_ref().is_some_and(|server| server.tls) && self.sync.tls.is_none() {
-            return Err(ConfigError::NoCa);
-        }
-        self.check_numbers()?;
-        Ok(Filter::new(self.filter.clone())?)
-    }
-
-    fn check_numbers(&self) -> Result<(), ConfigError> {
-        let sync = &self.sync;
-        let at_least_one = [
-            ("sync.in_flight_max", sync.in_flight_max as u64),
-            ("sync.messages_per_second", u64::from(sync.messages_per_second)),
-            ("mqtt.receive_maximum", u64::from(self.mqtt.receive_maximum)),
-            ("limits.metrics_per_device_max", self.limits.metrics_per_device_max as u64),
-            ("limits.devices_max", self.limits.devices_max as u64),
-        ];
-        if let Some((key, value)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
-            return Err(ConfigError::Limit { key, value: value.to_string(), expected: "must be at least 1" });
-        }
-        let sizes = [
-            ("sync.bytes_per_second", sync.bytes_per_second, 1024, u64::MAX, "must be at least 1 KiB"),
-            ("journal.segment_bytes", self.journal.segment_bytes, 65_536, 1 << 30, "must be 64 KiB to 1 GiB"),
-            ("journal.bytes_max", self.journal.bytes_max, 1 << 20, u64::MAX, "must be at least 1 MiB"),
-            (
-                "limits.payload_bytes_max",
-                self.limits.payload_bytes_max,
-                1024,
-                1 << 24,
-                "must be 1 KiB to 16 MiB",
-            ),
-        ];
-        for (key, value, least, most, expected) in sizes {
-            if !(least..=most).contains(&value.as_u64()) {
-                return Err(ConfigError::Limit { key, value: value.to_string(), expected });
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Default for Config {
@@ -385,6 +299,8 @@ impl Default for SyncSettings {
             live_lag_max: Duration::from_secs(10),
             backoff_min: Duration::from_millis(500),
             backoff_max: Duration::from_secs(60),
+            answer_timeout: Duration::from_secs(10),
+            session: Duration::from_secs(3600),
             keep_alive: Duration::from_secs(60),
             books_every: Duration::from_secs(5),
         }
@@ -462,10 +378,16 @@ mod tests {
         }
     }
 
+    const AWS_TOO_SLOW: &str = "[sync]\nkeep_alive = \"21m\"\n\
+        server = \"mqtts://x-ats.iot.eu-west-1.amazonaws.com:443\"\ntls.ca = \"x\"";
+
     #[test]
     fn impossible_settings_are_refused_by_key() {
         for (text, key) in [
             ("[sync]\nin_flight_max = 0", "sync.in_flight_max"),
+            ("[sync]\nanswer_timeout = \"0s\"", "sync.answer_timeout"),
+            ("[sync]\nkeep_alive = \"0s\"", "sync.keep_alive"),
+            (AWS_TOO_SLOW, "sync.keep_alive"),
             ("[journal]\nsegment_bytes = 10", "journal.segment_bytes"),
             ("[[map]]\ntopic = \"a#\"\ndevice = \"x\"", "map.topic"),
             ("[[filter]]\ndeadband = -1", "filter 1"),

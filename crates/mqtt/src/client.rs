@@ -192,6 +192,24 @@ impl Connection {
         self.request(filters.iter().map(|(filter, qos)| (*filter, Some(*qos))))
     }
 
+    /// Sends an unanswered SUBSCRIBE once more on this connection, with the same packet identifier
+    /// and the same filters. For MQTT 3.1.1 (AWS's Device Advisor asks for it); with MQTT 5 nothing
+    /// is sent again on a connection.
+    ///
+    /// # Errors
+    /// [`ClientError::Invalid`] when the request is answered or the connection speaks MQTT 5.
+    pub fn resubscribe(&mut self, request: RequestId, filters: &[(&str, QoS)]) -> Result<(), ClientError> {
+        if !self.requests.contains(&request.0) {
+            return Err(ClientError::Invalid { what: "the request" });
+        }
+        if self.version == Version::V5 {
+            return Err(ClientError::Invalid { what: "sending again in MQTT 5" });
+        }
+        let filters = filters.iter().map(|(filter, qos)| (*filter, Some(*qos)));
+        encode::request(self.outbox.buffer(), self.version, request.0, filters);
+        Ok(())
+    }
+
     /// Queues an UNSUBSCRIBE; the answer is [`Event::Unsubscribed`].
     ///
     /// # Errors

@@ -1,23 +1,23 @@
 //! One connection to the server: blocks out, the store's acknowledgements in.
 
+mod answers;
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use fieldline_model::{AckMessage, GatewayTopic, RuleTopic, SeqRange};
-use fieldline_mqtt::{ClientError, Connection, Event, Message, MessageId, PublishError, QoS, Token};
+use fieldline_model::{AckMessage, GatewayTopic, RuleTopic};
+use fieldline_mqtt::{Connection, Event, Message, MessageId, PublishError, QoS, Token};
 use tokio::sync::watch;
 
+use self::answers::Unanswered;
 use super::pace::Pace;
 use super::pack::{Packed, Packer};
 use super::plan::{Kind, Pick, Plan, Waiting};
 use super::uplink::{Uplink, stopped};
 use crate::books;
 use crate::clock;
-
-/// How long the server may take to grant the subscription to acknowledgements.
-const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long nothing is sent after the server has refused a block: it is busy or its disk is full.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
@@ -41,13 +41,6 @@ pub(crate) struct Link<'a> {
     paused_until: Option<Instant>,
     books_due: Instant,
     books_sent: Option<Vec<u8>>,
-}
-
-/// A message without its PUBACK.
-struct Unanswered {
-    /// The lane and the numbers, if it is a block.
-    block: Option<(u64, SeqRange)>,
-    since: Instant,
 }
 
 impl<'a> Link<'a> {
@@ -80,7 +73,11 @@ impl<'a> Link<'a> {
 
     /// Runs until the connection fails (an error) or a stop is asked for.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-        self.subscribe().await?;
+        tokio::select! {
+            subscribed = self.subscribe() => subscribed?,
+            // Nothing is sent yet, so nothing is cut short.
+            () = stopped(&mut stop) => return Ok(()),
+        }
         self.uplink.board.update(|state| {
             state.connected_since = Some(clock::now());
             state.down_since = None;
@@ -110,42 +107,6 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// Acknowledgements are listened for before the first block goes out.
-    async fn subscribe(&mut self) -> anyhow::Result<()> {
-        self.connection.subscribe(&[(&self.ack_topic, QoS::AtLeastOnce)])?;
-        let granted = tokio::time::timeout(SUBSCRIBE_TIMEOUT, async {
-            loop {
-                match self.connection.next().await? {
-                    Event::Subscribed { granted, .. } => return Ok::<_, ClientError>(granted),
-                    Event::Message { message, id, .. } => self.take_ack(&message, id).await,
-                    _ => {}
-                }
-            }
-        });
-        let granted = granted.await.context("the server does not answer the subscription")??;
-        match granted.first() {
-            Some(Ok(_)) => Ok(()),
-            _ => anyhow::bail!(
-                "the server does not let {} subscribe to {}",
-                self.uplink.gateway,
-                self.ack_topic
-            ),
-        }
-    }
-
-    /// A server that answers pings but not publishes, or a network that has lost its answers, would
-    /// use the connection's window up for good: a new connection has a new one.
-    fn check_answers(&self) -> anyhow::Result<()> {
-        let patience = self.uplink.settings.ack_timeout * 2;
-        let oldest = self.unanswered.values().map(|message| message.since).min();
-        match oldest {
-            Some(since) if since.elapsed() > patience => {
-                anyhow::bail!("the server has not answered a message for {patience:?}")
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Sends what may go now: all live blocks that are due, then backlog as far as its pace allows.
     async fn fill(&mut self) -> anyhow::Result<()> {
         let now = Instant::now();
@@ -158,9 +119,9 @@ impl<'a> Link<'a> {
             return Ok(());
         }
         self.paused_until = None;
+        self.repeat_oldest(now)?;
         if self.live_due.is_some_and(|due| due <= now) {
-            while self.send_next(Kind::Live).await? {}
-            self.live_due = None;
+            self.live_due = self.send_live().await?;
         }
         self.backlog_due = None;
         loop {
@@ -181,6 +142,20 @@ impl<'a> Link<'a> {
             state.pacing = pacing;
         });
         Ok(())
+    }
+
+    /// Sends all live blocks, or as many as go now: then the time of the next.
+    async fn send_live(&mut self) -> anyhow::Result<Option<Instant>> {
+        loop {
+            let now = Instant::now();
+            let wait = self.pace.wait(now);
+            if !wait.is_zero() {
+                return Ok(Some(now + wait));
+            }
+            if !self.send_next(Kind::Live).await? {
+                return Ok(None);
+            }
+        }
     }
 
     /// Picks, packs and sends one block; `false` when there is none or no room for it.
@@ -204,7 +179,7 @@ impl<'a> Link<'a> {
         let bytes = Bytes::from(packed.bytes);
         if let Some(token) = self.connection.publish(&self.ingest_topic, bytes, QoS::AtLeastOnce, false)? {
             let block = Some((pick.epoch, packed.range));
-            self.unanswered.insert(token, Unanswered { block, since: Instant::now() });
+            self.unanswered.insert(token, Unanswered::new(block, length));
         }
         let now = Instant::now();
         self.plan.sent(pick.epoch, packed.range, now);
@@ -294,6 +269,11 @@ impl<'a> Link<'a> {
         if now < self.books_due || self.connection.vacancy() == 0 {
             return Ok(());
         }
+        let wait = self.pace.wait(now);
+        if !wait.is_zero() {
+            self.books_due = now + wait;
+            return Ok(());
+        }
         self.books_due = now + self.uplink.settings.books_every;
         let Some(books) = books::read(&self.uplink.committed, &self.uplink.journal) else { return Ok(()) };
         let payload = serde_json::to_vec(&books).context("cannot write the books")?;
@@ -303,15 +283,15 @@ impl<'a> Link<'a> {
         let topic = RuleTopic::Books(self.uplink.gateway.clone()).to_string();
         let bytes = Bytes::from(payload.clone());
         if let Some(token) = self.connection.publish(&topic, bytes, QoS::AtLeastOnce, false)? {
-            self.unanswered.insert(token, Unanswered { block: None, since: now });
+            self.unanswered.insert(token, Unanswered::new(None, payload.len()));
         }
         self.pace.spend(payload.len(), now);
         self.books_sent = Some(payload);
         Ok(())
     }
 
-    fn next_wake(&self) -> Instant {
-        [self.live_due, self.backlog_due, self.paused_until, self.plan.next_due()]
+    fn next_wake(&mut self) -> Instant {
+        [self.live_due, self.backlog_due, self.paused_until, self.plan.next_due(), self.repeat_wake()]
             .into_iter()
             .flatten()
             .fold(self.books_due, Instant::min)

@@ -20,6 +20,9 @@ use crate::config::{SyncSettings, UplinkVersion};
 /// with one client id throw each other out sooner, and so keep backing off.
 const GOOD_LINK: Duration = Duration::from_secs(30);
 
+/// AWS IoT Core's name for MQTT with a client certificate.
+const AWS_MQTT: &str = "x-amzn-mqtt-ca";
+
 /// The uplink of a gateway.
 #[derive(Debug)]
 pub(crate) struct Uplink {
@@ -43,6 +46,11 @@ impl Uplink {
             UplinkVersion::V3_1_1 => Version::V3_1_1,
             UplinkVersion::V5 => Version::V5,
         };
+        let session_s = u32::try_from(settings.session.as_secs()).unwrap_or(u32::MAX);
+        options.clean_start = session_s == 0;
+        options.session_expiry_s = session_s;
+        options.connect_timeout = settings.answer_timeout;
+        options.ping_timeout = settings.answer_timeout;
         options.keep_alive_s = u16::try_from(settings.keep_alive.as_secs()).unwrap_or(u16::MAX);
         if let Some(tls) = settings.tls.as_ref().filter(|_| server.tls) {
             let read = |path: &std::path::Path| {
@@ -53,7 +61,7 @@ impl Uplink {
                 certificate: tls.certificate.as_deref().map(read).transpose()?,
                 key: tls.key.as_deref().map(read).transpose()?,
                 server_name: None,
-                alpn: tls.alpn.iter().cloned().collect(),
+                alpn: alpn(server, tls.alpn.as_deref()).into_iter().collect(),
             });
         }
         Ok(options)
@@ -121,6 +129,11 @@ impl Uplink {
     }
 }
 
+/// On port 443 AWS IoT Core speaks HTTPS, unless it is asked for MQTT with a client certificate.
+fn alpn(server: &ServerAddress, configured: Option<&str>) -> Option<String> {
+    configured.or((server.is_aws() && server.port == 443).then_some(AWS_MQTT)).map(str::to_owned)
+}
+
 /// Resolves when the value turns true or its sender is gone.
 pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone: that is a stop as well.
@@ -130,4 +143,20 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// Uniform in 0..1; falls back to the middle where the system has no randomness.
 pub(crate) fn random() -> f64 {
     getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_443_of_aws_is_asked_for_mqtt() {
+        let asked = |address: &str, configured| alpn(&address.parse().unwrap(), configured);
+        let aws = "a1b2-ats.iot.eu-west-1.amazonaws.com";
+        assert_eq!(asked(&format!("mqtts://{aws}:443"), None).as_deref(), Some("x-amzn-mqtt-ca"));
+        assert_eq!(asked(&format!("mqtts://{aws}:443"), Some("mqtt")).as_deref(), Some("mqtt"));
+        for plain in [format!("mqtts://{aws}:8883"), "mqtts://broker.example.test:443".to_owned()] {
+            assert_eq!(asked(&plain, None), None, "{plain}");
+        }
+    }
 }
