@@ -17,6 +17,8 @@ mod failure;
 mod ledger;
 #[cfg(feature = "queue")]
 mod queue;
+#[cfg(feature = "s3")]
+mod s3;
 #[cfg(feature = "timestream")]
 mod timestream;
 
@@ -28,5 +30,7 @@ pub use failure::failure;
 pub use ledger::{DynamoLedger, LedgerConfig};
 #[cfg(feature = "queue")]
 pub use queue::BlockTopic;
+#[cfg(feature = "s3")]
+pub use s3::{ParquetStore, S3Config};
 #[cfg(feature = "timestream")]
 pub use timestream::{Timestream, TimestreamConfig};
