@@ -31,6 +31,6 @@ pub use ledger::{DynamoLedger, LedgerConfig};
 #[cfg(feature = "queue")]
 pub use queue::BlockTopic;
 #[cfg(feature = "s3")]
-pub use s3::{ParquetStore, S3Config};
+pub use s3::{CompactConfig, Compacted, ParquetStore, S3Config};
 #[cfg(feature = "timestream")]
 pub use timestream::{Timestream, TimestreamConfig};

@@ -7,6 +7,7 @@
 
 mod bucket;
 mod cache;
+mod compact;
 mod decode;
 mod encode;
 mod footer;
@@ -27,6 +28,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use crate::Aws;
 use bucket::{Bucket, Trouble};
+pub use compact::{CompactConfig, Compacted};
 use rows::Rows;
 
 const SERVICE: &str = "S3";

@@ -14,6 +14,7 @@ mod offline_day;
 mod payloads;
 mod recordings;
 mod refusals;
+mod s3_compact;
 mod s3_store;
 mod spine;
 mod template;

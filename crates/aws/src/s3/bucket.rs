@@ -79,6 +79,14 @@ impl Bucket {
         }
     }
 
+    /// Deletes an object; that it is gone already is fine.
+    pub(super) async fn delete(&self, key: &str) -> Result<(), Trouble> {
+        match self.client.delete_object().bucket(&self.name).key(key).send().await.map_err(trouble) {
+            Ok(_) | Err(Trouble::Gone) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A range of an object's bytes; fewer only where the object ends.
     pub(super) async fn get(&self, object: &Object, range: Range<u64>) -> Result<Bytes, Trouble> {
         let at = (object.key.clone(), range.start);

@@ -1,6 +1,6 @@
 //! Row groups read back.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -111,7 +111,7 @@ impl Group<'_> {
     pub(super) fn rows(
         &self,
         wanted: impl Fn(&Series) -> bool,
-        times: &Range<i64>,
+        times: &RangeInclusive<i64>,
         mut each: impl FnMut(&Series, Vec<Row>),
     ) -> Result<(), Damage> {
         let runs: Vec<Run> = self.runs()?.into_iter().filter(|run| wanted(&run.series)).collect();

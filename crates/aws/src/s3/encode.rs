@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fieldline_model::Value;
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::KeyValue;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
 use super::rows::{Row, Series};
@@ -13,6 +14,9 @@ use super::schema;
 
 /// Rows in a row group: what a question for one series has to read at least.
 pub(super) const GROUP_ROWS: usize = 64 << 10;
+
+/// Where the footer of a merged object keeps the names that it was merged from, one in a line.
+pub(super) const INPUTS: &str = "fieldline.inputs";
 
 /// Writes an object in memory, row group by row group. Series come in their order, rows settled.
 pub(super) struct Encoder {
@@ -69,6 +73,11 @@ impl Encoder {
             }
         }
         Ok(())
+    }
+
+    /// Notes what the object was merged from.
+    pub(super) fn note_inputs(&mut self, names: &[&str]) {
+        self.writer.append_key_value_metadata(KeyValue::new(INPUTS.to_owned(), names.join("\n")));
     }
 
     pub(super) fn finish(mut self) -> Result<Vec<u8>> {

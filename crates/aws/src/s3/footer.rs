@@ -10,6 +10,7 @@ use parquet::file::statistics::Statistics;
 
 use super::bucket::{Bucket, Object, Trouble};
 use super::decode::{Damage, Part};
+use super::encode::INPUTS;
 use super::schema;
 
 /// An object of at most so many bytes is fetched whole.
@@ -30,7 +31,7 @@ pub(super) struct Filter {
     /// The first and the last metric.
     pub(super) metrics: Option<RangeInclusive<String>>,
     /// Nanoseconds since the epoch.
-    pub(super) times: Range<i64>,
+    pub(super) times: RangeInclusive<i64>,
 }
 
 /// An object whose footer has been read.
@@ -58,6 +59,13 @@ impl Opened {
         }
         let part = whole.then(|| Arc::new(Part { start: 0, bytes: tail.clone() }));
         Ok(parse(&tail, footer).map(|metadata| Self { metadata, whole: part }))
+    }
+
+    /// The last parts of the names of the objects that this one was merged from.
+    pub(super) fn inputs(&self) -> Vec<&str> {
+        let pairs = self.metadata.file_metadata().key_value_metadata();
+        let inputs = pairs.into_iter().flatten().filter(|pair| pair.key == INPUTS);
+        inputs.filter_map(|pair| pair.value.as_deref()).flat_map(str::lines).collect()
     }
 
     /// The row groups that may hold something of what is asked for.
@@ -138,7 +146,8 @@ impl Filter {
         };
         within(schema::DEVICE, &self.devices)
             && within(schema::METRIC, &self.metrics)
-            && times.is_none_or(|(least, greatest)| *least < self.times.end && self.times.start <= *greatest)
+            && times
+                .is_none_or(|(least, greatest)| least <= self.times.end() && self.times.start() <= greatest)
     }
 }
 

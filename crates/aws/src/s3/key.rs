@@ -2,6 +2,7 @@
 
 use fieldline_model::Timestamp;
 use fieldline_wire::Block;
+use sha2::{Digest, Sha256};
 
 /// What all days have in front.
 pub(super) const DAYS: &str = "readings/day=";
@@ -30,6 +31,49 @@ pub(super) fn of_block(block: &Block, day: i64, place: u64) -> String {
     let folder = format!("{}gateway={}/", day_prefix(&day_name(day)), escaped(stream.gateway.as_str()));
     let (first, last) = (block.first_seq, block.last_seq);
     format!("{folder}{:014x}-{first}-{last}-{class}-{place:016x}.parquet", stream.epoch)
+}
+
+/// The folder and the last part of a name.
+pub(super) fn split(key: &str) -> (&str, &str) {
+    key.rsplit_once('/').unwrap_or(("", key))
+}
+
+/// What the names of merged objects begin with. It stands behind all hexadecimal digits: a listing that
+/// takes several calls, and meets an object after that was deleted, also meets what it was merged into.
+const MERGED: &str = "merged-";
+
+/// The object that these become, which are of one folder and in their order. It stands behind them in a
+/// listing, and the same inputs have the same name.
+pub(super) fn of_merged(inputs: &[&str]) -> Option<String> {
+    let (folder, _) = split(inputs.first()?);
+    let level = inputs.iter().filter_map(|key| level(key)).max()? + 1;
+    let mut digest = Sha256::new();
+    for key in inputs {
+        digest.update(key.as_bytes());
+        digest.update(b"\n");
+    }
+    let hash: String = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    Some(format!("{folder}/{MERGED}{level:08x}-{hash}.parquet"))
+}
+
+/// How often readings of an object have been merged; `None` if the name is none of ours.
+pub(super) fn level(key: &str) -> Option<u32> {
+    let (_, name) = split(key);
+    match name.strip_prefix(MERGED) {
+        Some(rest) => u32::from_str_radix(rest.get(..8)?, 16).ok(),
+        None => {
+            let (epoch, rest) = name.split_once('-')?;
+            let good = epoch.len() >= 14 && epoch.bytes().all(|byte| byte.is_ascii_hexdigit());
+            (good && rest.ends_with(".parquet")).then_some(0)
+        }
+    }
+}
+
+/// Whether a text is a day, as [`day_name`] writes it.
+pub(super) fn is_day(text: &str) -> bool {
+    format!("{text}T00:00:00Z")
+        .parse::<Timestamp>()
+        .is_ok_and(|begin| day_name(day_of(begin.nanos())) == text)
 }
 
 /// As Hive writes a partition's value: what is neither a letter nor a digit nor one of `_ . -`, by `%` and
@@ -73,5 +117,25 @@ mod tests {
         let expected =
             "readings/day=1970-01-02/gateway=urn%3Agw_1/0000000000001f-1-30-live-00000000000000ff.parquet";
         assert_eq!(of_block(&block, 1, 255), expected);
+        assert_eq!(level(expected), Some(0));
+    }
+
+    #[test]
+    fn what_is_merged_stands_behind_its_parts_and_is_the_same_for_the_same() {
+        let first = "readings/day=1970-01-02/gateway=a/ffffffffffffff-1-30-live-00000000000000ff.parquet";
+        let second = "readings/day=1970-01-02/gateway=a/00000000000001-1-30-live-00000000000000ff.parquet";
+        let once = of_merged(&[first, second]).unwrap();
+        let twice = of_merged(&[second, &once]).unwrap();
+        assert!(first < once.as_str() && once < twice, "{once} {twice}");
+        assert_eq!(Some(once), of_merged(&[first, second]));
+        assert_eq!((level(&twice), level("a/b/note.parquet"), level("merged-")), (Some(2), None, None));
+    }
+
+    #[test]
+    fn a_day_is_a_day() {
+        assert!(is_day("2026-11-22") && is_day("1969-12-31"));
+        for bad in ["", "2026-11-31", "2026-1-1", "2026-11-22/", "../2026", "2026-11-22T"] {
+            assert!(!is_day(bad), "{bad}");
+        }
     }
 }

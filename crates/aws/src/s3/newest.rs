@@ -9,9 +9,7 @@ use super::ParquetStore;
 use super::bucket::Trouble;
 use super::footer::Filter;
 use super::rows::Row;
-
-/// All times but the very last, which no day's filter needs.
-const ALWAYS: std::ops::Range<i64> = i64::MIN..i64::MAX;
+use super::scan::ALWAYS;
 
 /// What has been found of a device.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! Reading through objects, and planning how much of them at once.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use futures_util::future::join_all;
 
@@ -13,6 +13,9 @@ use super::{CALLS_MAX, ParquetStore};
 
 /// How many rows are held at once, unless one series has more of one day.
 pub(super) const ROWS_MAX: u64 = 256 << 10;
+
+/// All times.
+pub(super) const ALWAYS: RangeInclusive<i64> = i64::MIN..=i64::MAX;
 
 /// How many rows of each series lie in which day, at most: rows of other times of the day count too.
 pub(super) type Counts = BTreeMap<Series, BTreeMap<usize, u64>>;
@@ -58,7 +61,7 @@ pub(super) fn tasks(counts: Counts, days: usize) -> Vec<Task> {
 
 impl Filter {
     /// Everything of these series (by name, at least one) in a time.
-    pub(super) fn of(series: &[Series], times: &Range<i64>) -> Self {
+    pub(super) fn of(series: &[Series], times: &RangeInclusive<i64>) -> Self {
         let ends = series.first().zip(series.last());
         let devices = ends.map(|(first, last)| first.0.to_string()..=last.0.to_string());
         let metrics = ends.filter(|(first, last)| first.0 == last.0);
@@ -115,35 +118,72 @@ impl Bucket {
         Ok(outcome)
     }
 
-    /// The settled rows of these series, which are sorted, in a time; and the names of objects that are
-    /// damaged.
+    /// The series that are wanted and may have rows in the filter's time; and what is damaged.
+    pub(super) async fn counts(
+        &self,
+        days: &[Vec<Object>],
+        filter: &Filter,
+        wanted: impl Fn(&Series) -> bool + Send + Sync,
+    ) -> Result<(Counts, Vec<String>), Trouble> {
+        let (mut counts, mut damaged) = (Counts::new(), Vec::new());
+        for (day, objects) in days.iter().enumerate() {
+            let passed_over = self
+                .scan(objects, filter, &mut |group| {
+                    for run in group.runs()?.into_iter().filter(|run| wanted(&run.series)) {
+                        let by_day = counts.entry(run.series).or_default();
+                        *by_day.entry(day).or_default() += run.rows.len() as u64;
+                    }
+                    Ok(())
+                })
+                .await?;
+            damaged.extend(passed_over);
+        }
+        Ok((counts, damaged))
+    }
+
+    /// The rows of these series, which are sorted, in a time.
     pub(super) async fn collect(
         &self,
         objects: &[Object],
         series: &[Series],
-        times: &Range<i64>,
-    ) -> Result<(Rows, Vec<String>), Trouble> {
-        let mut rows = Rows::new();
+        times: &RangeInclusive<i64>,
+    ) -> Result<Collected, Trouble> {
+        let mut collected = Collected::default();
+        let (rows, read) = (&mut collected.rows, &mut collected.read);
         let wanted = |name: &Series| series.binary_search(name).is_ok();
         let damaged = self
             .scan(objects, &Filter::of(series, times), &mut |group| {
                 // A group counts whole or not at all.
                 let mut found = Vec::new();
                 group.rows(wanted, times, |series, rows| found.push((series.clone(), rows)))?;
-                found.into_iter().for_each(|(series, more)| rows.entry(series).or_default().extend(more));
+                for (series, more) in found {
+                    *read += more.len() as u64;
+                    rows.entry(series).or_default().extend(more);
+                }
                 Ok(())
             })
             .await?;
-        rows.values_mut().for_each(settle);
-        Ok((rows, damaged))
+        collected.rows.values_mut().for_each(settle);
+        Ok(Collected { damaged, ..collected })
     }
 }
 
+/// What was read of some series.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    /// Settled.
+    pub(super) rows: Rows,
+    /// How many rows there were before they were settled.
+    pub(super) read: u64,
+    /// The names of objects that were passed over, whole or in part.
+    pub(super) damaged: Vec<String>,
+}
+
 impl ParquetStore {
-    /// The objects of the days that a time touches, day by day.
-    pub(super) async fn days(&self, times: &Range<i64>) -> Result<Vec<String>, Trouble> {
+    /// The days that a time touches, as far as there are any, in their order.
+    pub(super) async fn days(&self, times: &RangeInclusive<i64>) -> Result<Vec<String>, Trouble> {
         use super::key::{day_name, day_of};
-        let (first, last) = (day_of(times.start), day_of(times.end.saturating_sub(1)));
+        let (first, last) = (day_of(*times.start()), day_of(*times.end()));
         if last - first <= 1 {
             return Ok((first..=last).map(day_name).collect());
         }

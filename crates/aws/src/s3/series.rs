@@ -1,23 +1,23 @@
 //! Points of series.
 
-use std::ops::Range;
+use std::ops::RangeInclusive;
 
 use fieldline_model::{DeviceId, Metric};
 use fieldline_store::{Pager, SeriesPage, SeriesQuery, Span};
 
 use super::ParquetStore;
-use super::bucket::{Object, Trouble};
+use super::bucket::Trouble;
 use super::footer::Filter;
 use super::rows::{Rows, Series};
-use super::scan::{Counts, tasks};
+use super::scan::tasks;
 
 impl ParquetStore {
     pub(super) async fn points(&self, query: &SeriesQuery) -> Result<SeriesPage, Trouble> {
         let mut page = Page { pager: Pager::new(query)?, open: None, full: false };
-        let times = query.from.nanos()..query.to.nanos();
-        if times.is_empty() {
+        if query.from >= query.to {
             return Ok(page.pager.finish());
         }
+        let times = query.from.nanos()..=query.to.nanos() - 1;
         match (query.device.exact(), query.metric.exact()) {
             (Some(device), Some(metric)) => {
                 if let (Ok(device), Ok(metric)) = (DeviceId::new(device), Metric::new(metric)) {
@@ -32,11 +32,11 @@ impl ParquetStore {
     /// One series, day by day until the page is full.
     async fn one(&self, page: &mut Page<'_>, series: Series) -> Result<(), Trouble> {
         let Some(span) = page.begin(&series) else { return Ok(()) };
-        let (times, series) = (span.from..span.to, [series]);
+        let (times, series) = (span.from..=span.to - 1, [series]);
         for day in self.days(&times).await? {
             let objects = self.objects(&day).await?;
-            let (rows, _damaged) = self.bucket.collect(&objects, &series, &times).await?;
-            if page.take(rows) {
+            let collected = self.bucket.collect(&objects, &series, &times).await?;
+            if page.take(collected.rows) {
                 break;
             }
         }
@@ -48,52 +48,30 @@ impl ParquetStore {
         &self,
         page: &mut Page<'_>,
         query: &SeriesQuery,
-        times: &Range<i64>,
+        times: &RangeInclusive<i64>,
     ) -> Result<(), Trouble> {
         let mut days = Vec::new();
         for day in self.days(times).await? {
             days.push(self.objects(&day).await?);
         }
-        let counts = self.counts(&days, query, times).await?;
+        let only = |name: Option<&str>| name.map(|name| name.to_owned()..=name.to_owned());
+        let (devices, metrics) = (only(query.device.exact()), only(query.metric.exact()));
+        let filter = Filter { devices, metrics, times: times.clone() };
+        let after = query.after.as_ref().map(|after| (&after.device, &after.metric));
+        let wanted = |(device, metric): &Series| {
+            query.device.matches(device.as_str())
+                && query.metric.matches(metric.as_str())
+                && after.is_none_or(|after| (device, metric) >= after)
+        };
+        let (counts, _damaged) = self.bucket.counts(&days, &filter, wanted).await?;
         for task in tasks(counts, days.len()) {
             let objects = days.get(task.days).unwrap_or_default().concat();
-            let (rows, _damaged) = self.bucket.collect(&objects, &task.series, times).await?;
-            if page.take(rows) {
+            let collected = self.bucket.collect(&objects, &task.series, times).await?;
+            if page.take(collected.rows) {
                 break;
             }
         }
         Ok(())
-    }
-
-    /// The series that match and may have rows in the time.
-    async fn counts(
-        &self,
-        days: &[Vec<Object>],
-        query: &SeriesQuery,
-        times: &Range<i64>,
-    ) -> Result<Counts, Trouble> {
-        let only = |name: Option<&str>| name.map(|name| name.to_owned()..=name.to_owned());
-        let devices = only(query.device.exact());
-        let filter = Filter { devices, metrics: only(query.metric.exact()), times: times.clone() };
-        let after = query.after.as_ref().map(|after| (&after.device, &after.metric));
-        let mut counts = Counts::new();
-        for (day, objects) in days.iter().enumerate() {
-            let wanted = |(device, metric): &Series| {
-                query.device.matches(device.as_str())
-                    && query.metric.matches(metric.as_str())
-                    && after.is_none_or(|after| (device, metric) >= after)
-            };
-            self.bucket
-                .scan(objects, &filter, &mut |group| {
-                    for run in group.runs()?.into_iter().filter(|run| wanted(&run.series)) {
-                        *counts.entry(run.series).or_default().entry(day).or_default() +=
-                            run.rows.len() as u64;
-                    }
-                    Ok(())
-                })
-                .await?;
-        }
-        Ok(counts)
     }
 }
 
