@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use fieldline_aws::{Aws, DynamoLedger, LedgerConfig, Timestream, TimestreamConfig};
+use fieldline_aws::{Aws, DynamoLedger, LedgerConfig, ParquetStore, S3Config, Timestream, TimestreamConfig};
 use fieldline_store::{Ledger, PlacingStore, PointStore, StoreError, TimeSeriesStore};
 
 use crate::{Environment, SettingError};
@@ -30,10 +30,11 @@ pub async fn open_stores(environment: &Environment, aws: &Aws) -> Result<Stores,
     let table = environment.required("FIELDLINE_LEDGER_TABLE", "the name of a DynamoDB table")?;
     let bucket = environment.required("FIELDLINE_QUARANTINE_BUCKET", "the name of an S3 bucket")?;
     let ledger = DynamoLedger::new(aws, LedgerConfig { table, quarantine_bucket: bucket });
-    let expected = "timestream";
+    let expected = "timestream or s3";
     let value = environment.required(STORE, expected)?;
     match value.as_str() {
         "timestream" => Ok(placed(timestream(environment, aws).await?, ledger)),
+        "s3" => Ok(placed(parquet(environment, aws)?, ledger)),
         _ => Err(SettingError::Wrong { name: STORE, value, expected }),
     }
 }
@@ -43,6 +44,12 @@ async fn timestream(environment: &Environment, aws: &Aws) -> Result<Timestream, 
     let table = environment.required("FIELDLINE_TIMESTREAM_TABLE", "the name of a table")?;
     let config = TimestreamConfig { database, table };
     Timestream::connect(aws, config).await.map_err(unusable("FIELDLINE_TIMESTREAM_TABLE"))
+}
+
+fn parquet(environment: &Environment, aws: &Aws) -> Result<ParquetStore, SettingError> {
+    let name = "FIELDLINE_READINGS_BUCKET";
+    let bucket = environment.required(name, "the name of an S3 bucket")?;
+    ParquetStore::connect(aws, S3Config { bucket }).map_err(unusable(name))
 }
 
 fn unusable(name: &'static str) -> impl Fn(StoreError) -> SettingError {

@@ -16,6 +16,8 @@ use crate::timestream::{Options, Stub};
 /// The name of the ledger's table.
 const LEDGER: &str = "fieldline-ledger";
 const QUARANTINE: &str = "fieldline-quarantine";
+/// The bucket of readings, where the store is S3.
+const READINGS: &str = "fieldline-readings";
 /// How often a message may come before it is a dead letter.
 const ATTEMPTS_MAX: u32 = 1_000;
 
@@ -85,9 +87,16 @@ impl Stack {
                 set("AWS_ENDPOINT_URL_TIMESTREAM_QUERY", &endpoint);
                 Some(stub)
             }
-            StoreKind::S3 | StoreKind::InfluxDb => bail!("{store:?} is not part of the stack yet"),
+            StoreKind::S3 => {
+                moto.create_bucket(READINGS)?;
+                set("FIELDLINE_STORE", "s3");
+                set("FIELDLINE_READINGS_BUCKET", READINGS);
+                None
+            }
+            StoreKind::InfluxDb => bail!("{store:?} is not part of the stack yet"),
         };
-        for name in ["ingest", "storage", "query"] {
+        let compact = (store == StoreKind::S3).then_some("compact");
+        for name in ["ingest", "storage", "query"].into_iter().chain(compact) {
             host.deploy(FunctionSpec {
                 name: name.to_owned(),
                 program: programs::function(name)?.to_owned(),

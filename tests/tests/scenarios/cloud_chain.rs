@@ -3,16 +3,25 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use fieldline_tests::cloud::{Faults, Odds, Stack, StoreKind};
+use fieldline_tests::cloud::{Ending, Faults, Odds, Stack, StoreKind};
 use fieldline_tests::oracle::fresh_reading_passes;
 use fieldline_tests::random::Random;
 use fieldline_tests::{Oracle, ledger, machine};
 
 #[test]
 fn a_reading_travels_through_the_cloud_and_its_journal_is_emptied() -> Result<()> {
+    a_reading_travels(StoreKind::Timestream)
+}
+
+#[test]
+fn a_reading_travels_to_s3_and_its_journal_is_emptied() -> Result<()> {
+    a_reading_travels(StoreKind::S3)
+}
+
+fn a_reading_travels(store: StoreKind) -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(stack) = Stack::start(folder.path(), StoreKind::Timestream, Ok)? else { return Ok(()) };
+    let Some(stack) = Stack::start(folder.path(), store, Ok)? else { return Ok(()) };
     fresh_reading_passes(stack.agent.http(), stack.server.http())?;
     let books =
         ledger::settle(stack.agent.http(), stack.server.http(), "gw-1", fieldline_tests::wait::PATIENCE)?;
@@ -23,11 +32,20 @@ fn a_reading_travels_through_the_cloud_and_its_journal_is_emptied() -> Result<()
 
 #[test]
 fn kills_and_failing_services_lose_and_double_nothing_in_the_cloud() -> Result<()> {
+    a_bad_day(StoreKind::Timestream)
+}
+
+#[test]
+fn kills_failing_services_and_compactions_lose_and_double_nothing_in_s3() -> Result<()> {
+    a_bad_day(StoreKind::S3)
+}
+
+fn a_bad_day(store: StoreKind) -> Result<()> {
     let _machine = machine::alone();
     let kills = machine::size("FIELDLINE_CLOUD_KILLS", 10);
     let folder = tempfile::tempdir()?;
     let mut proxies: Vec<Faults> = Vec::new();
-    let stack = Stack::start(folder.path(), StoreKind::Timestream, |service| {
+    let stack = Stack::start(folder.path(), store, |service| {
         let proxy = Faults::start(service, 21 + proxies.len() as u64)?;
         let address = proxy.address();
         proxies.push(proxy);
@@ -36,10 +54,16 @@ fn kills_and_failing_services_lose_and_double_nothing_in_the_cloud() -> Result<(
     let Some(mut stack) = stack else { return Ok(()) };
     let (began, mut random) = (Instant::now(), Random::new(22));
     let oracle = Oracle::start(stack.agent.mqtt_address(), 4, 25.0)?;
+    let mut compacted = 0;
     for _ in 0..kills {
         let odds = Odds { throttle: random.below(20), fail: random.below(20), lose: random.below(20) };
         proxies.iter().for_each(|proxy| proxy.set(odds));
         oracle.wait_for_more(20 + random.below(40))?;
+        if store == StoreKind::S3 {
+            // The bad day is its own, too: what it does not finish it does another time.
+            let ending = stack.host.invoke("compact", "{}".to_owned())?;
+            compacted += u64::from(matches!(ending, Ending::Answer(_)));
+        }
         match random.below(4) {
             0 => stack.host.kill("storage"),
             1 => stack.host.kill("ingest"),
@@ -62,5 +86,6 @@ fn kills_and_failing_services_lose_and_double_nothing_in_the_cloud() -> Result<(
     println!("{batches} batches, {returned} messages came back, all stored once in {:?}", began.elapsed());
     ensure!(struck > 0, "no fault has struck");
     ensure!(stack.dead.depth()? == 0, "there are dead letters");
+    ensure!(store != StoreKind::S3 || compacted > 0, "nothing was compacted");
     stack.finish()
 }

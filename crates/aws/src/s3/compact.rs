@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fieldline_store::StoreError;
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::bucket::{Bucket, Object, Trouble};
@@ -73,7 +74,8 @@ impl ParquetStore {
             }
             for folder in folders {
                 total.folders += 1;
-                if let Err(error) = self.bucket.compact_folder(&folder, config, &mut total).await {
+                // Boxed, or the future's type nests deeper than the compiler follows.
+                if let Err(error) = self.bucket.compact_folder(&folder, config, &mut total).boxed().await {
                     total.failed += 1;
                     let error: &dyn std::error::Error = &error;
                     tracing::error!(folder, error, "a folder could not be compacted");
