@@ -7,6 +7,7 @@
 
 mod bucket;
 mod cache;
+mod catalog;
 mod compact;
 mod decode;
 mod encode;
@@ -17,6 +18,8 @@ mod rows;
 mod scan;
 mod schema;
 mod series;
+
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use fieldline_model::DeviceId;
@@ -50,11 +53,14 @@ pub struct S3Config {
 ///
 /// What a question costs: a listing of each day of its time (a call for each 1,000 objects), and of each
 /// object there a call for the footer, which is the whole object where that has at most 1 MiB, or one
-/// more call for each row group that may hold what is asked for. `latest` and `devices` walk all days,
-/// from the newest backwards, since nothing else knows which metrics there ever were.
+/// more call for each row group that may hold what is asked for. `latest` and `devices` list all
+/// objects, and read the catalog that [`ParquetStore::compact`] has written and the days that it does not
+/// cover: the newest two, those with late data, and all of them where nothing was ever compacted.
 #[derive(Debug)]
 pub struct ParquetStore {
     bucket: Bucket,
+    /// The name of a catalog that turned out to be damaged: it is not asked again.
+    unusable: Mutex<Option<String>>,
 }
 
 impl ParquetStore {
@@ -70,7 +76,7 @@ impl ParquetStore {
             let source = format!("{bucket:?} is no bucket's name: 3 to 63 of a-z 0-9 . -").into();
             return Err(StoreError::Rejected { service: SERVICE, source });
         }
-        Ok(Self { bucket: Bucket::new(aws.s3(), bucket) })
+        Ok(Self { bucket: Bucket::new(aws.s3(), bucket), unusable: Mutex::default() })
     }
 
     /// How often an object was passed over because it is damaged or no Parquet of ours, since the start.
@@ -86,7 +92,7 @@ impl ParquetStore {
         for _ in 0..ATTEMPTS_MAX {
             match ask().await {
                 Ok(answer) => return Ok(answer),
-                Err(Trouble::Gone) => tracing::info!("objects were compacted under a question; once more"),
+                Err(Trouble::Gone) => tracing::info!("objects have gone under a question; once more"),
                 Err(Trouble::Store(error)) => return Err(error),
             }
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, ensure};
 use fieldline_aws::{CompactConfig, Compacted, ParquetStore};
-use fieldline_model::{DeviceId, Timestamp};
+use fieldline_model::{DeviceId, Timestamp, Value};
 use fieldline_store::{DeviceQuery, PointStore, SeriesQuery};
 use fieldline_tests::machine;
 use fieldline_tests::moto::Moto;
@@ -176,6 +176,63 @@ fn what_is_damaged_stays_and_great_objects_are_read_in_part() -> Result<()> {
         ensure!(fresh.series(&query).await?.series[0].points.len() == 5);
         // The listing, the damaged object, the footer, and one or two row groups.
         ensure!(proxy.calls() - calls <= 5, "{} calls", proxy.calls() - calls);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_catalog_answers_for_the_days_that_have_not_changed() -> Result<()> {
+    let _machine = machine::shared();
+    let folder = tempfile::tempdir()?;
+    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let proxy = Faults::start(moto.address())?;
+    let url = format!("http://{}", moto.address());
+    runtime()?.block_on(async {
+        const DAY: i64 = 86_400 * SECOND;
+        let store = store(&moto, "readings").await?;
+        // Each day has a metric of its own, and one that all have.
+        for day in 0..30_u32 {
+            let at = NOON + i64::from(day) * DAY;
+            let columns = vec![
+                column("press-4", &format!("metric-{day}"), vec![at], Values::Integer(vec![1]))?,
+                column("press-4", "all", vec![at], Values::Integer(vec![i64::from(day)]))?,
+            ];
+            store.put(&placed(u64::from(day) * 10 + 1, u64::from(day) + 1, columns)?).await?;
+        }
+        let before = answers(&store).await?;
+        ensure!(store.compact(None, &CONFIG).await?.catalog, "a catalog is written");
+        ensure!(!store.compact(None, &CONFIG).await?.catalog, "nothing has changed");
+        ensure!(answers(&at(&url, "readings").await?).await? == before);
+        let device = DeviceId::new("press-4")?;
+        let fresh = at(&proxy.url(), "readings").await?;
+        let calls = proxy.calls();
+        ensure!(fresh.latest(&device).await?.len() == 31);
+        // Two listings, the catalog, the objects of two days.
+        ensure!(proxy.calls() - calls == 5, "{} calls", proxy.calls() - calls);
+
+        // Late data: an older reading, a newer metric, and a better place for what stands.
+        let late = vec![
+            column("press-4", "all", vec![NOON + DAY], Values::Integer(vec![-1]))?,
+            column("press-4", "metric-3", vec![NOON + 3 * DAY], Values::Integer(vec![33]))?,
+            column("press-5", "late", vec![NOON + 3 * DAY], Values::Integer(vec![3]))?,
+        ];
+        store.put(&placed(1_001, 1_000, late)?).await?;
+        let latest = fresh.latest(&device).await?;
+        ensure!(latest.iter().any(|latest| latest.point.value == Value::Integer(33)), "{latest:?}");
+        ensure!(latest[0].point.value == Value::Integer(29), "{latest:?}");
+        ensure!(fresh.devices(&DeviceQuery::default()).await?.devices.len() == 2);
+        let before = answers(&store).await?;
+        let done = store.compact(None, &CONFIG).await?;
+        ensure!(done.catalog && answers(&at(&url, "readings").await?).await? == before, "{done:?}");
+
+        // A catalog that is damaged is as good as none.
+        let key = "readings/catalog/00000000000000ff-0.parquet";
+        moto.put_object("readings", key, b"no catalog")?;
+        let fresh = at(&url, "readings").await?;
+        ensure!(answers(&fresh).await? == before && fresh.damaged() > 0);
+        ensure!(fresh.compact(None, &CONFIG).await?.catalog, "there is a new one");
+        let fresh = at(&url, "readings").await?;
+        ensure!(answers(&fresh).await? == before && fresh.damaged() == 0);
         Ok(())
     })
 }

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::bucket::{Bucket, Object, Trouble};
-use super::encode::Encoder;
+use super::encode::{Encoder, INPUTS};
 use super::footer::{Filter, Opened};
 use super::scan::{ALWAYS, tasks};
 use super::{ATTEMPTS_MAX, CALLS_MAX, ParquetStore, SERVICE, key};
@@ -49,17 +49,21 @@ pub struct Compacted {
     pub deleted: u64,
     /// Readings in the merged objects.
     pub readings: u64,
+    /// Whether a new catalog was written.
+    pub catalog: bool,
     /// Objects that were left as they are because they are damaged.
     pub damaged: u64,
 }
 
 impl ParquetStore {
-    /// Merges the small objects of one day (`2026-11-22`) or of all, gateway by gateway. It may be cut
+    /// Merges the small objects of one day (`2026-11-22`) or of all, gateway by gateway; after all of them
+    /// the catalog is brought up to date. It may be cut
     /// off at any moment and run beside itself: questions are answered the same before, after and in
     /// between. What fails in one folder is logged and counted, and the others are done.
     ///
     /// # Errors
-    /// [`StoreError::Query`] if `day` is none; the bucket cannot be listed.
+    /// [`StoreError::Query`] if `day` is none; the bucket cannot be listed; the
+    /// catalog cannot be written.
     pub async fn compact(&self, day: Option<&str>, config: &CompactConfig) -> Result<Compacted, StoreError> {
         let days = match day {
             Some(day) if key::is_day(day) => vec![day.to_owned()],
@@ -81,6 +85,9 @@ impl ParquetStore {
                     tracing::error!(folder, error, "a folder could not be compacted");
                 }
             }
+        }
+        if day.is_none() && total.failed == 0 {
+            total.catalog = self.steadily(|| self.catalogue().boxed()).await?;
         }
         Ok(total)
     }
@@ -135,7 +142,7 @@ impl Bucket {
             }
             // What is damaged holds nothing in anyone's place.
             let Ok(opened) = Opened::open(self, object).await? else { continue };
-            let inputs = opened.inputs().into_iter().filter_map(|name| present.get(name));
+            let inputs = opened.note(INPUTS).into_iter().filter_map(|name| present.get(name));
             left.extend(inputs.map(|input| input.key.clone()));
         }
         Ok(left.into_iter().collect())
@@ -187,7 +194,7 @@ impl Bucket {
             return Err(cannot_write(format!("{read} rows were read of {expected}; nothing is deleted")));
         }
         let names: Vec<&str> = inputs.iter().map(|input| key::split(&input.key).1).collect();
-        encoder.note_inputs(&names);
+        encoder.note(INPUTS, &names);
         Ok(Merged::Sound { bytes: encoder.finish().map_err(cannot_write)?, readings })
     }
 
@@ -212,7 +219,7 @@ enum Merged {
     Damaged(Vec<String>),
 }
 
-fn cannot_write(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Trouble {
+pub(super) fn cannot_write(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Trouble {
     Trouble::Store(StoreError::Rejected { service: SERVICE, source: source.into() })
 }
 

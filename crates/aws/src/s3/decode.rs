@@ -1,6 +1,7 @@
 //! Row groups read back.
 
 use std::ops::{Range, RangeInclusive};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -24,6 +25,12 @@ pub(super) enum Damage {
     /// It is Parquet, but not as it is written here.
     #[error("{0}")]
     Ours(&'static str),
+}
+
+/// Lets the Parquet reader loose on bytes: on some that are no Parquet it panics.
+pub(super) fn guarded<T>(read: impl FnOnce() -> Result<T, Damage>) -> Result<T, Damage> {
+    // Nothing outlives a panic that the reader could have left half done.
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(Damage::Ours("its reader gives up on it")))
 }
 
 /// A part of an object, which the reader of columns takes for the whole.
@@ -171,6 +178,10 @@ impl Group<'_> {
 
     /// Values and, in an optional column, of each row whether it has one.
     fn column<T: DataType>(&self, column: usize) -> Result<(Vec<T::T>, Vec<i16>), Damage> {
+        guarded(|| self.read::<T>(column))
+    }
+
+    fn read<T: DataType>(&self, column: usize) -> Result<(Vec<T::T>, Vec<i16>), Damage> {
         let count = self.count()?;
         let chunk = self.metadata.columns().get(column).ok_or(Damage::Ours("it lacks a column"))?;
         let pages = SerializedPageReader::new(Arc::clone(&self.part), chunk, count, None)?;

@@ -17,6 +17,8 @@ pub(super) const GROUP_ROWS: usize = 64 << 10;
 
 /// Where the footer of a merged object keeps the names that it was merged from, one in a line.
 pub(super) const INPUTS: &str = "fieldline.inputs";
+/// Where the footer of a catalog keeps the days that it covers, with their fingerprints.
+pub(super) const COVERED: &str = "fieldline.covered";
 
 /// Writes an object in memory, row group by row group. Series come in their order, rows settled.
 pub(super) struct Encoder {
@@ -75,9 +77,10 @@ impl Encoder {
         Ok(())
     }
 
-    /// Notes what the object was merged from.
-    pub(super) fn note_inputs(&mut self, names: &[&str]) {
-        self.writer.append_key_value_metadata(KeyValue::new(INPUTS.to_owned(), names.join("\n")));
+    /// Notes lines in the footer, under a name.
+    pub(super) fn note(&mut self, name: &str, lines: &[impl AsRef<str>]) {
+        let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
+        self.writer.append_key_value_metadata(KeyValue::new(name.to_owned(), lines.join("\n")));
     }
 
     pub(super) fn finish(mut self) -> Result<Vec<u8>> {

@@ -9,8 +9,7 @@ use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader
 use parquet::file::statistics::Statistics;
 
 use super::bucket::{Bucket, Object, Trouble};
-use super::decode::{Damage, Part};
-use super::encode::INPUTS;
+use super::decode::{Damage, Part, guarded};
 use super::schema;
 
 /// An object of at most so many bytes is fetched whole.
@@ -61,11 +60,11 @@ impl Opened {
         Ok(parse(&tail, footer).map(|metadata| Self { metadata, whole: part }))
     }
 
-    /// The last parts of the names of the objects that this one was merged from.
-    pub(super) fn inputs(&self) -> Vec<&str> {
+    /// The lines that the footer keeps under a name.
+    pub(super) fn note(&self, name: &str) -> Vec<&str> {
         let pairs = self.metadata.file_metadata().key_value_metadata();
-        let inputs = pairs.into_iter().flatten().filter(|pair| pair.key == INPUTS);
-        inputs.filter_map(|pair| pair.value.as_deref()).flat_map(str::lines).collect()
+        let noted = pairs.into_iter().flatten().filter(|pair| pair.key == name);
+        noted.filter_map(|pair| pair.value.as_deref()).flat_map(str::lines).collect()
     }
 
     /// The row groups that may hold something of what is asked for.
@@ -103,7 +102,7 @@ fn parse(tail: &Bytes, footer: u64) -> Result<ParquetMetaData, Damage> {
     let start = usize::try_from(footer).ok().and_then(|footer| tail.len().checked_sub(footer));
     let bytes = start.and_then(|start| tail.get(start..tail.len().checked_sub(FOOTER_SIZE)?));
     let bytes = bytes.ok_or(Damage::Ours("its footer is cut off"))?;
-    let metadata = ParquetMetaDataReader::decode_metadata(bytes)?;
+    let metadata = guarded(|| Ok(ParquetMetaDataReader::decode_metadata(bytes)?))?;
     if !schema::is_ours(metadata.file_metadata().schema_descr()) {
         return Err(Damage::Ours("its columns are others than ours"));
     }
@@ -154,4 +153,63 @@ impl Filter {
 fn bounds(group: &RowGroupMetaData, column: usize) -> Option<(&[u8], &[u8])> {
     let statistics = group.columns().get(column)?.statistics()?;
     statistics.min_bytes_opt().zip(statistics.max_bytes_opt())
+}
+
+#[cfg(test)]
+mod tests {
+    use fieldline_model::{DeviceId, Metric, Quality, Value};
+
+    use super::super::decode::Group;
+    use super::super::encode::Encoder;
+    use super::super::rows::Row;
+    use super::super::scan::ALWAYS;
+    use super::*;
+
+    /// Two hundred rows of each kind of value.
+    fn object() -> Vec<u8> {
+        let mut encoder = Encoder::new().unwrap();
+        for device in ["a", "b"] {
+            let value = |at: i64| match at % 4 {
+                0 => Value::Float(at as f64 / 3.0),
+                1 => Value::Integer(at),
+                2 => Value::Boolean(at % 3 == 0),
+                _ => Value::Text(format!("text {at}")),
+            };
+            let row = |time| Row { time, place: 7, value: value(time), quality: Quality::Uncertain };
+            let series = (DeviceId::new(device).unwrap(), Metric::new("m").unwrap());
+            encoder.push(&series, &(0..100).map(row).collect::<Vec<_>>()).unwrap();
+        }
+        encoder.finish().unwrap()
+    }
+
+    fn read(object: &[u8]) -> Result<usize, Damage> {
+        let bytes = Bytes::copy_from_slice(object);
+        let footer = footer_length(&bytes)?;
+        let metadata = parse(&bytes, footer)?;
+        let part = Arc::new(Part { start: 0, bytes });
+        let mut count = 0;
+        for metadata in metadata.row_groups() {
+            let group = Group { metadata, part: Arc::clone(&part) };
+            group.rows(|_| true, &ALWAYS, |_, rows| count += rows.len())?;
+        }
+        Ok(count)
+    }
+
+    #[test]
+    fn whatever_is_in_an_object_reading_it_ends_in_rows_or_in_an_error() {
+        let sound = object();
+        assert_eq!(read(&sound).unwrap(), 200);
+        for length in 0..sound.len() {
+            assert!(read(sound.get(..length).unwrap()).is_err(), "cut off after {length} bytes");
+        }
+        let mut damaged = 0;
+        for at in 0..sound.len() {
+            for change in [0x01_u8, 0x80, 0xff] {
+                let mut object = sound.clone();
+                object[at] ^= change;
+                damaged += usize::from(read(&object).is_err());
+            }
+        }
+        assert!(damaged > sound.len(), "{damaged} of {} changes are noticed", 3 * sound.len());
+    }
 }

@@ -47,13 +47,27 @@ const MERGED: &str = "merged-";
 pub(super) fn of_merged(inputs: &[&str]) -> Option<String> {
     let (folder, _) = split(inputs.first()?);
     let level = inputs.iter().filter_map(|key| level(key)).max()? + 1;
+    let hash = hash(inputs.iter().copied());
+    Some(format!("{folder}/{MERGED}{level:08x}-{hash}.parquet"))
+}
+
+/// Where catalogs lie; the last by name is the newest.
+pub(super) const CATALOG: &str = "readings/catalog/";
+
+/// The catalog that follows another one.
+pub(super) fn of_catalog(newest: Option<&str>, hash: &str) -> String {
+    let number = newest.and_then(|key| u64::from_str_radix(split(key).1.get(..16)?, 16).ok());
+    format!("{CATALOG}{:016x}-{hash}.parquet", number.unwrap_or(0).saturating_add(1))
+}
+
+/// 128 bits of the SHA-256 of lines.
+pub(super) fn hash<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     let mut digest = Sha256::new();
-    for key in inputs {
-        digest.update(key.as_bytes());
+    for line in lines {
+        digest.update(line.as_bytes());
         digest.update(b"\n");
     }
-    let hash: String = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    Some(format!("{folder}/{MERGED}{level:08x}-{hash}.parquet"))
+    digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How often readings of an object have been merged; `None` if the name is none of ours.

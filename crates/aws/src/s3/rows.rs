@@ -24,6 +24,13 @@ pub(super) struct Row {
     pub(super) quality: Quality,
 }
 
+impl Row {
+    /// The newest reading has the greatest; of one time, the one that stands.
+    pub(super) fn order(&self) -> (i64, i64) {
+        (self.time, self.place)
+    }
+}
+
 impl From<Row> for Point {
     fn from(row: Row) -> Self {
         Self { time: Timestamp::from_nanos(row.time), value: row.value, quality: row.quality }
