@@ -28,6 +28,7 @@ PARAMETERS = {
         "TimeSeriesStore": "influxdb",
         "InfluxUrl": "http://influx.example.com:8086",
         "InfluxDatabase": "fieldline",
+        "InfluxOrg": "fieldline",
         "InfluxTokenSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:fieldline-influx-a1b2c3",
     },
 }

@@ -5,11 +5,13 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
+use crate::programs;
+
 /// The Python of the environment that `cargo xtask test` makes; none, and a printed line, when
 /// there is none.
 pub fn python() -> Option<PathBuf> {
     let folder = std::env::var_os("FIELDLINE_VENV").map(PathBuf::from);
-    let folder = folder.or_else(|| Some(crate::programs::target_folder().ok()?.join("venv")))?;
+    let folder = folder.or_else(|| Some(programs::target_folder().ok()?.join("venv")))?;
     let python = folder.join("bin").join("python");
     let ready = folder.join("requirements.installed").is_file() && python.is_file();
     if !ready {
@@ -41,5 +43,5 @@ pub fn run(command: &mut Command) -> Result<String> {
 
 /// One of our scripts in `tests/clients`.
 pub fn script(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
+    programs::repository().join("tests/clients").join(name)
 }

@@ -14,10 +14,12 @@ mod invoke;
 mod poller;
 mod queue;
 mod stack;
+mod traffic;
 
-pub use faults::{Faults, Odds};
-pub use function::{Ending, FunctionSpec};
+pub use faults::{Faults, Odds, Planned};
+pub use function::{Ending, FunctionSpec, Life};
 pub use host::Host;
 pub use poller::Poller;
 pub use queue::Queue;
 pub use stack::{Stack, StoreKind};
+pub use traffic::Volume;

@@ -28,6 +28,7 @@
 pub mod clients;
 pub mod cloud;
 pub mod http;
+pub mod influxdb;
 pub mod ledger;
 pub mod machine;
 pub mod memory;

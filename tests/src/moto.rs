@@ -38,7 +38,7 @@ pub fn environment() -> Option<PathBuf> {
 
 /// One of our scripts in `tests/cloud`.
 pub fn script(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("cloud").join(name)
+    programs::repository().join("tests/cloud").join(name)
 }
 
 /// What any AWS client needs so that it talks to `endpoint` and to nobody else.
@@ -129,6 +129,15 @@ impl Moto {
         Ok((all("Key"), bytes))
     }
 
+    /// Makes a secret that holds a text.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn create_secret(&self, name: &str, text: &str) -> Result<()> {
+        let body = json!({ "Name": name, "SecretString": text });
+        call(self.address, "secretsmanager", "secretsmanager.CreateSecret", &body).map(drop)
+    }
+
     /// Makes a table with the ledger's keys.
     ///
     /// # Errors
@@ -142,6 +151,19 @@ impl Moto {
             "AttributeDefinitions": [text("gateway"), text("item")],
         });
         self.json("DynamoDB_20120810.CreateTable", &body).map(drop)
+    }
+
+    /// Makes a database of Timestream and a table in it.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn create_timestream_table(&self, database: &str, table: &str) -> Result<()> {
+        let call = |operation: &str, body: &Value| {
+            let target = format!("Timestream_20181101.{operation}");
+            call(self.address, "timestream", &target, body).map(drop)
+        };
+        call("CreateDatabase", &json!({ "DatabaseName": database }))?;
+        call("CreateTable", &json!({ "DatabaseName": database, "TableName": table }))
     }
 
     /// Makes a FIFO topic and a FIFO queue behind it, with raw delivery; gives the topic's ARN and the

@@ -95,9 +95,15 @@ fn executable(messages: &str, name: &str) -> Result<PathBuf> {
         .with_context(|| format!("cargo built no program called {name}"))
 }
 
-/// The repository's root.
+/// The repository's root. Cargo tells it to whom it runs; where this was built may be another checkout
+/// with the same target folder.
 pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies below the root")
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let package = package.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+        package.parent().map(Path::to_owned).unwrap_or(package)
+    })
 }
 
 /// The target folder that this program was built in.

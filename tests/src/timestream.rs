@@ -6,7 +6,6 @@
 //! guessed at.
 
 mod evaluate;
-pub mod faults;
 mod query;
 mod refusal;
 mod sql;
@@ -46,6 +45,8 @@ pub struct Options {
     pub retention: Retention,
     /// Distinct measures of multi-measure records in a table; AWS has 1,024.
     pub measures_max: usize,
+    /// Characters in a value; AWS takes 2,048.
+    pub value_chars_max: usize,
     /// Rows in a page of an answer, whatever the call asks for; AWS has 1,000.
     pub page_rows_max: usize,
     /// Tells the time.
@@ -71,6 +72,7 @@ impl Default for Options {
             tables: vec![("fieldline".to_owned(), "readings".to_owned())],
             retention: Retention { memory_hours: 8_766, magnetic_days: 3_650, magnetic_writes: true },
             measures_max: 1_024,
+            value_chars_max: 2_048,
             page_rows_max: 1_000,
             clock: Arc::new(move || i64::try_from(now().as_nanos()).unwrap_or(i64::MAX)),
         }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::step::{Steps, cargo};
+use crate::{tools, venv};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -18,10 +19,14 @@ pub(crate) struct Options {
 /// Builds the release binaries and measures; true when it ran.
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut steps = Steps::new();
+    if let Err(error) = tools::prepare_databases() {
+        println!("databases: {error:#}");
+    }
     let build = ["build", "--release", "--package", "edge-agent", "--package", "fieldline-server"];
     steps.run("release build", &mut cargo(&build))?;
     let mut bench = cargo(&["run", "--release", "--package", "fieldline-tests", "--bin", "bench", "--"]);
     bench.args(["--runs", &options.runs.to_string()]);
+    bench.env("FIELDLINE_CLOUD_VENV", venv::prepare(venv::CLOUD)?);
     if let Some(only) = &options.only {
         bench.args(["--only", only]);
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::step::cargo;
-use crate::venv;
+use crate::{tools, venv};
 
 /// The cloud on this machine.
 #[derive(Debug, clap::Args)]
@@ -16,6 +16,9 @@ pub(crate) struct Options {
 /// Sets up the emulator and runs the program `cloud`; true when it ended well.
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let folder = venv::prepare(venv::CLOUD)?;
+    if options.arguments.iter().any(|argument| argument.ends_with("influxdb")) {
+        tools::prepare_databases()?;
+    }
     let mut command = cargo(&["run", "--quiet", "--package", "fieldline-tests", "--bin", "cloud", "--"]);
     command.args(&options.arguments).env("FIELDLINE_CLOUD_VENV", folder);
     Ok(command.status()?.success())

@@ -4,6 +4,7 @@ mod bench;
 mod cloud;
 mod step;
 mod test;
+mod tools;
 mod venv;
 
 use std::process::ExitCode;

@@ -64,9 +64,12 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// The workspace's root folder.
-pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a package of the workspace lies below its root")
+/// The workspace's root folder. Cargo tells it to whom it runs; a program that several checkouts share in
+/// one target folder must not trust where it was built.
+pub(crate) fn root() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let package = package.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+    package.parent().map(Path::to_owned).unwrap_or(package)
 }
 
 /// The target folder: this program lies in `<target>/<profile>/`.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::step::{Steps, cargo};
-use crate::venv;
+use crate::{tools, venv};
 
 /// How to test.
 #[derive(Debug, clap::Args)]
@@ -22,8 +22,9 @@ pub(crate) struct Options {
 /// Runs everything; true when it passed.
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut steps = Steps::new();
-    let clients = prepare("independent clients", venv::CLIENTS);
-    let cloud = prepare("emulated cloud", venv::CLOUD);
+    let clients = prepare("independent clients", || venv::prepare(venv::CLIENTS));
+    let cloud = prepare("emulated cloud", || venv::prepare(venv::CLOUD));
+    prepare("InfluxDB and VictoriaMetrics", tools::prepare_databases);
     if options.only.is_none() {
         steps.run("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
         let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
@@ -54,12 +55,13 @@ fn long_runs(command: &mut Command) {
     }
 }
 
-fn prepare(what: &str, environment: venv::Environment) -> Option<std::path::PathBuf> {
+/// What cannot be had is said, and the tests go on without it.
+fn prepare<T>(what: &str, prepare: impl FnOnce() -> Result<T>) -> Option<T> {
     let began = Instant::now();
-    match venv::prepare(environment) {
-        Ok(folder) => {
+    match prepare() {
+        Ok(prepared) => {
             println!("{what}: ready in {:.1} s", began.elapsed().as_secs_f64());
-            Some(folder)
+            Some(prepared)
         }
         Err(error) => {
             println!("{what}: the tests that need it are skipped, {error:#}");

@@ -3,7 +3,7 @@ use fieldline_store::StoreError;
 
 /// Error codes that say: not now, but perhaps later. Beside them every failure without a code (no
 /// connection, no answer in time) is one.
-const PASSING: [&str; 14] = [
+const PASSING: [&str; 15] = [
     "ThrottlingException",
     "Throttling",
     "ThrottledException",
@@ -13,6 +13,7 @@ const PASSING: [&str; 14] = [
     "TransactionInProgressException",
     "InternalServerException",
     "InternalServerError",
+    "InternalServiceError",
     "InternalFailureException",
     "InternalFailure",
     "InternalError",

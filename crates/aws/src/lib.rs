@@ -19,6 +19,8 @@ mod ledger;
 mod queue;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "secrets")]
+mod secrets;
 #[cfg(feature = "timestream")]
 mod timestream;
 
@@ -32,5 +34,7 @@ pub use ledger::{DynamoLedger, LedgerConfig};
 pub use queue::BlockTopic;
 #[cfg(feature = "s3")]
 pub use s3::{CompactConfig, Compacted, ParquetStore, S3Config};
+#[cfg(feature = "secrets")]
+pub use secrets::secret;
 #[cfg(feature = "timestream")]
 pub use timestream::{Timestream, TimestreamConfig};

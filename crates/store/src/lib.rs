@@ -6,6 +6,7 @@
 //!   heads in memory and compressed chunks are derived from the log. Behind the feature `sqlite`.
 //! - [`PlacingStore`] is for databases that other people run: the points lie behind the port
 //!   [`PointStore`], and what is stored of each stream behind [`StreamOrders`].
+//! - `InfluxPoints` are such points, in InfluxDB 1, 2 or 3. Behind the feature `influx`.
 //! - [`MemoryStore`] keeps the same in memory, plainly; it is the model that [`contract`] compares with.
 //!
 //! It is not: a place that parses payloads, speaks HTTP or reads a clock. `now` comes in as an argument.
@@ -57,6 +58,8 @@ mod aggregate;
 pub mod contract;
 mod error;
 mod glob;
+#[cfg(feature = "influx")]
+mod influx;
 mod ledger;
 mod memory;
 mod order;
@@ -72,6 +75,10 @@ mod sqlite;
 pub use aggregate::Aggregate;
 pub use error::StoreError;
 pub use glob::Glob;
+#[cfg(feature = "influx")]
+pub use influx::{
+    InfluxConfig, InfluxConfigError, InfluxDialect, InfluxDialectError, InfluxPoints, InfluxToken,
+};
 pub use ledger::{
     Balance, GatewayLedger, Ledger, OwnStream, Refused, RefusedCounts, ReportedBooks, StreamLedger,
     StreamRecord, assemble,

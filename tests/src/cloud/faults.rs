@@ -1,5 +1,7 @@
-//! A bad day at AWS: a proxy before its services that refuses, fails, and loses answers.
+//! A bad day at AWS, or at another HTTP service: a proxy before it that refuses, fails, and loses answers,
+//! by chance or as planned.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,13 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use super::traffic::{Traffic, Volume};
 use crate::random::Random;
 
 /// How often each fault strikes, in percent of the calls.
@@ -25,6 +28,21 @@ pub struct Odds {
     pub fail: u64,
     /// The call is made, and its answer lost: the caller sees 500.
     pub lose: u64,
+}
+
+/// What happens to one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Planned {
+    /// It passes.
+    Pass,
+    /// It gets this status, and the service nothing.
+    Status(u16),
+    /// It gets 503 with `Retry-After`, in seconds, and the service nothing.
+    RetryAfter(u64),
+    /// It gets no answer, and the service nothing.
+    Silence,
+    /// The service gets it, and the caller no answer.
+    AnswerLost,
 }
 
 /// A proxy before one endpoint. It ends when dropped.
@@ -40,7 +58,9 @@ struct Shared {
     upstream: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
     state: Mutex<(Odds, Random)>,
+    planned: Mutex<VecDeque<Planned>>,
     struck: AtomicU64,
+    traffic: Mutex<Traffic>,
 }
 
 enum Fault {
@@ -63,7 +83,9 @@ impl Faults {
             upstream,
             client: Client::builder(TokioExecutor::new()).build_http(),
             state: Mutex::new((Odds::default(), Random::new(seed))),
+            planned: Mutex::default(),
             struck: AtomicU64::new(0),
+            traffic: Mutex::default(),
         });
         let router = axum::Router::new().fallback(pass).with_state(Arc::clone(&shared));
         runtime.spawn(async move { axum::serve(super::host::NoDelay(listener), router).await });
@@ -80,6 +102,16 @@ impl Faults {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).0 = odds;
     }
 
+    /// What happens to the next calls, before chance has its turn again.
+    pub fn plan(&self, planned: impl IntoIterator<Item = Planned>) {
+        self.shared.planned.lock().unwrap_or_else(PoisonError::into_inner).extend(planned);
+    }
+
+    /// The calls that came so far, by service and operation.
+    pub fn traffic(&self) -> Vec<(String, Volume)> {
+        self.shared.traffic.lock().unwrap_or_else(PoisonError::into_inner).volumes()
+    }
+
     /// How many calls met a fault so far.
     pub fn struck(&self) -> u64 {
         self.shared.struck.load(Ordering::Relaxed)
@@ -87,6 +119,12 @@ impl Faults {
 }
 
 impl Shared {
+    fn next_planned(&self) -> Option<Planned> {
+        let planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+        self.struck.fetch_add(u64::from(planned != Planned::Pass), Ordering::Relaxed);
+        Some(planned)
+    }
+
     fn draw(&self) -> Fault {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let odds = state.0;
@@ -103,6 +141,15 @@ impl Shared {
 }
 
 async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    // Whoever answers before it has read everything breaks the connection, which is another fault.
+    let (parts, body) = request.into_parts();
+    let Ok(body) = body.collect().await else { return StatusCode::BAD_REQUEST.into_response() };
+    let body = body.to_bytes();
+    shared.traffic.lock().unwrap_or_else(PoisonError::into_inner).count(&parts, &body);
+    let request = Request::from_parts(parts, Body::from(body));
+    if let Some(planned) = shared.next_planned() {
+        return pass_as_planned(&shared, request, planned).await;
+    }
     match shared.draw() {
         Fault::Throttle => {
             let body = r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#;
@@ -114,10 +161,31 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
             drop(forward(&shared, request).await);
             (StatusCode::INTERNAL_SERVER_ERROR, "").into_response()
         }
-        Fault::None => match forward(&shared, request).await {
-            Ok(response) => response,
-            Err(error) => (StatusCode::BAD_GATEWAY, format!("{error:#}")).into_response(),
-        },
+        Fault::None => answer(&shared, request).await,
+    }
+}
+
+async fn pass_as_planned(shared: &Shared, request: Request, planned: Planned) -> Response {
+    match planned {
+        Planned::Pass => answer(shared, request).await,
+        Planned::Status(status) => {
+            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response()
+        }
+        Planned::RetryAfter(seconds) => {
+            (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", seconds.to_string())]).into_response()
+        }
+        Planned::Silence => std::future::pending().await,
+        Planned::AnswerLost => {
+            drop(forward(shared, request).await);
+            std::future::pending().await
+        }
+    }
+}
+
+async fn answer(shared: &Shared, request: Request) -> Response {
+    match forward(shared, request).await {
+        Ok(response) => response,
+        Err(error) => (StatusCode::BAD_GATEWAY, format!("{error:#}")).into_response(),
     }
 }
 
@@ -128,7 +196,11 @@ async fn forward(shared: &Shared, request: Request) -> Result<Response> {
     let body = body.collect().await.context("the request's body")?.to_bytes();
     let request = axum::http::Request::from_parts(parts, Full::new(body));
     let response = shared.client.request(request).await.context("the endpoint does not answer")?;
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     let body = body.collect().await.context("the answer's body")?.to_bytes();
+    // These speak of the connection to the endpoint, not of the caller's.
+    for header in [header::TRANSFER_ENCODING, header::CONNECTION] {
+        parts.headers.remove(header);
+    }
     Ok(Response::from_parts(parts, Body::from(body)))
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -46,6 +46,16 @@ impl Ending {
     }
 }
 
+/// One life of a function's process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// Its process.
+    pub process: u32,
+    began: Instant,
+    /// How long it took until it asked for its first invocation.
+    pub initialised: Option<Duration>,
+}
+
 /// An invocation on its way to the process.
 #[derive(Debug)]
 pub(super) struct Invocation {
@@ -68,6 +78,7 @@ pub(super) struct Function {
 struct State {
     /// Which life of the process; a poll of an earlier one gets nothing.
     generation: u64,
+    life: Option<Life>,
     waiting: VecDeque<Invocation>,
     in_hand: HashMap<String, oneshot::Sender<Ending>>,
     stopped: bool,
@@ -100,6 +111,9 @@ impl Function {
                     self.arrived.notify_one();
                     return None;
                 }
+                if let Some(life) = &mut state.life {
+                    life.initialised.get_or_insert_with(|| life.began.elapsed());
+                }
                 if let Some(invocation) = state.waiting.pop_front() {
                     let Invocation { id, payload, answer } = invocation;
                     state.in_hand.insert(id.clone(), answer);
@@ -114,6 +128,11 @@ impl Function {
     pub(super) fn finish(&self, id: &str, ending: Ending) -> bool {
         let answer = self.lock().in_hand.remove(id);
         answer.is_some_and(|answer| answer.send(ending).is_ok())
+    }
+
+    /// The process that runs.
+    pub(super) fn life(&self) -> Option<Life> {
+        self.lock().life
     }
 
     /// Kills the process; what it had in hand fails, and a new one is started.
@@ -137,11 +156,15 @@ impl Function {
                     return;
                 }
                 state.generation += 1;
+                state.life = None;
                 state.generation
             };
             kills.mark_unchanged();
+            let began = Instant::now();
             match self.spawn(&runtime_api, generation) {
                 Ok(mut child) => {
+                    let life = |process| Life { process, began, initialised: None };
+                    self.lock().life = child.id().map(life);
                     tokio::select! {
                         _ = child.wait() => {}
                         _ = kills.changed() => drop(child.kill().await),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::function::{Ending, Function, FunctionSpec, Invocation};
+use super::function::{Ending, Function, FunctionSpec, Invocation, Life};
 use super::invoke;
 
 /// Attempts at an asynchronous invocation, as Lambda makes them.
@@ -81,6 +81,11 @@ impl Host {
         if let Some(function) = self.shared.function(name) {
             function.kill();
         }
+    }
+
+    /// The process of a function that runs.
+    pub fn life(&self, name: &str) -> Option<Life> {
+        self.shared.function(name)?.life()
     }
 
     /// Asynchronous invocations that failed for good so far.

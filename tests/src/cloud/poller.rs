@@ -1,8 +1,8 @@
 //! An event source mapping: from an SQS queue into a function.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -11,6 +11,10 @@ use serde_json::{Value, json};
 use super::function::Ending;
 use super::host::{Host, Shared};
 use super::queue::Queue;
+use crate::random::Random;
+
+/// Of a hundred batches so many are delivered twice, and so many backwards, once the poller is unruly.
+const MISCHIEF_PERCENT: u64 = 25;
 
 /// Feeds a function until it is dropped.
 #[derive(Debug)]
@@ -23,6 +27,14 @@ struct State {
     stopped: AtomicBool,
     batches: AtomicU64,
     returned: AtomicU64,
+    unruly: Mutex<Option<Random>>,
+}
+
+impl State {
+    fn strikes(&self) -> bool {
+        let mut unruly = self.unruly.lock().unwrap_or_else(PoisonError::into_inner);
+        unruly.as_mut().is_some_and(|random| random.chance(MISCHIEF_PERCENT))
+    }
 }
 
 impl Poller {
@@ -41,6 +53,12 @@ impl Poller {
         Self { state }
     }
 
+    /// From now on batches come twice or backwards now and then, which a FIFO queue does not do but a
+    /// redrive by hand does.
+    pub fn be_unruly(&self, seed: u64) {
+        *self.state.unruly.lock().unwrap_or_else(PoisonError::into_inner) = Some(Random::new(seed));
+    }
+
     /// How many batches the function has been given, and how many messages came back from it.
     pub fn counts(&self) -> (u64, u64) {
         (self.state.batches.load(Ordering::Acquire), self.state.returned.load(Ordering::Acquire))
@@ -55,11 +73,18 @@ impl Drop for Poller {
 
 async fn round(shared: &Arc<Shared>, queue: &Queue, function: &str, state: &State) -> Result<()> {
     let source = queue.clone();
-    let messages = tokio::task::spawn_blocking(move || source.receive()).await??;
+    let mut messages = tokio::task::spawn_blocking(move || source.receive()).await??;
     if messages.is_empty() {
         return Ok(());
     }
+    if state.strikes() {
+        messages.reverse();
+    }
     state.batches.fetch_add(1, Ordering::AcqRel);
+    if state.strikes() {
+        // Whatever comes of it: the answer that counts is the second one's.
+        drop(shared.invoke(function, event(&messages)).await);
+    }
     let ending = shared.invoke(function, event(&messages)).await;
     let failed = failed(&ending, &messages);
     state.returned.fetch_add(failed.len() as u64, Ordering::AcqRel);

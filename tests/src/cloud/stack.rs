@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::{FunctionSpec, Host, Poller, Queue};
+use crate::influxdb::{self, InfluxDb};
 use crate::moto::{self, Moto};
 use crate::programs;
 use crate::site::{Agent, Server};
@@ -18,6 +19,9 @@ const LEDGER: &str = "fieldline-ledger";
 const QUARANTINE: &str = "fieldline-quarantine";
 /// The bucket of readings, where the store is S3.
 const READINGS: &str = "fieldline-readings";
+/// The database in InfluxDB, and the secret that holds who may use it.
+const INFLUX_DATABASE: &str = "fieldline";
+const INFLUX_SECRET: &str = "fieldline-influx";
 /// How often a message may come before it is a dead letter.
 const ATTEMPTS_MAX: u32 = 1_000;
 
@@ -48,6 +52,7 @@ pub struct Stack {
     poller: Poller,
     moto: Moto,
     timestream: Option<Stub>,
+    influx: Option<InfluxDb>,
 }
 
 impl Stack {
@@ -76,7 +81,8 @@ impl Stack {
         set("FIELDLINE_LEDGER_TABLE", LEDGER);
         set("FIELDLINE_QUARANTINE_BUCKET", QUARANTINE);
         set("FIELDLINE_IOT_ENDPOINT", &format!("http://{}", server.http_address()));
-        let timestream = match store {
+        let (mut timestream, mut influx) = (None, None);
+        match store {
             StoreKind::Timestream => {
                 let stub = Stub::start(Options::default())?;
                 let endpoint = format!("http://{}", before(stub.address())?);
@@ -85,16 +91,23 @@ impl Stack {
                 set("FIELDLINE_TIMESTREAM_TABLE", "readings");
                 set("AWS_ENDPOINT_URL_TIMESTREAM_WRITE", &endpoint);
                 set("AWS_ENDPOINT_URL_TIMESTREAM_QUERY", &endpoint);
-                Some(stub)
+                timestream = Some(stub);
             }
             StoreKind::S3 => {
                 moto.create_bucket(READINGS)?;
                 set("FIELDLINE_STORE", "s3");
                 set("FIELDLINE_READINGS_BUCKET", READINGS);
-                None
             }
-            StoreKind::InfluxDb => bail!("{store:?} is not part of the stack yet"),
-        };
+            StoreKind::InfluxDb => {
+                let Some(server) = start_influx(folder, &moto)? else { return Ok(None) };
+                set("FIELDLINE_STORE", "influxdb");
+                set("FIELDLINE_INFLUX_URL", &format!("http://{}", before(server.address())?));
+                set("FIELDLINE_INFLUX_DATABASE", INFLUX_DATABASE);
+                set("FIELDLINE_INFLUX_DIALECT", "v1");
+                set("FIELDLINE_INFLUX_TOKEN_SECRET", INFLUX_SECRET);
+                influx = Some(server);
+            }
+        }
         let compact = (store == StoreKind::S3).then_some("compact");
         for name in ["ingest", "storage", "query"].into_iter().chain(compact) {
             host.deploy(FunctionSpec {
@@ -106,7 +119,7 @@ impl Stack {
             });
         }
         let poller = Poller::start(&host, queue.clone(), "storage");
-        let mut stack = Self { agent, server, host, queue, dead, poller, moto, timestream };
+        let mut stack = Self { agent, server, host, queue, dead, poller, moto, timestream, influx };
         stack.server.start()?;
         stack.agent.start().context("the agent")?;
         Ok(Some(stack))
@@ -117,6 +130,16 @@ impl Stack {
         self.poller.counts()
     }
 
+    /// KiB that Timestream would bill so far for what was written.
+    pub fn timestream_billed(&self) -> u64 {
+        self.timestream.as_ref().map_or(0, |stub| stub.counts().kibibytes_billed)
+    }
+
+    /// From now on the queue delivers now and then twice or backwards.
+    pub fn deliver_unruly(&self, seed: u64) {
+        self.poller.be_unruly(seed);
+    }
+
     /// The emulated services by name, and where they are.
     pub fn services(&self) -> Vec<(&'static str, SocketAddr)> {
         let mut services = vec![
@@ -124,6 +147,7 @@ impl Stack {
             ("Lambda: Invoke and Runtime API", self.host.address()),
         ];
         services.extend(self.timestream.as_ref().map(|stub| ("Timestream", stub.address())));
+        services.extend(self.influx.as_ref().map(|server| ("InfluxDB", server.address())));
         services
     }
 
@@ -135,4 +159,14 @@ impl Stack {
         self.agent.stop()?;
         self.server.stop()
     }
+}
+
+/// An InfluxDB that asks who is there; the answer lies in a secret.
+fn start_influx(folder: &Path, moto: &Moto) -> Result<Option<InfluxDb>> {
+    let password = "loopback-only";
+    let options = influxdb::Options { password: Some(password.to_owned()), ..influxdb::Options::default() };
+    let Some(server) = InfluxDb::start(folder, &options)? else { return Ok(None) };
+    server.create_database(INFLUX_DATABASE)?;
+    moto.create_secret(INFLUX_SECRET, &format!("admin:{password}"))?;
+    Ok(Some(server))
 }

@@ -106,6 +106,7 @@ impl Table {
 pub(super) struct Tables {
     retention: Retention,
     measures_max: usize,
+    pub(super) value_chars_max: usize,
     databases: BTreeMap<String, BTreeMap<String, Table>>,
 }
 
@@ -116,7 +117,12 @@ impl Tables {
             let fresh = Table::new(options.retention, options.measures_max);
             databases.entry(database.clone()).or_default().insert(table.clone(), fresh);
         }
-        Self { retention: options.retention, measures_max: options.measures_max, databases }
+        Self {
+            retention: options.retention,
+            measures_max: options.measures_max,
+            value_chars_max: options.value_chars_max,
+            databases,
+        }
     }
 
     pub(super) fn records(&self) -> usize {

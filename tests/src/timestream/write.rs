@@ -30,6 +30,7 @@ pub(super) fn records(
     input: &Value,
     now: i64,
 ) -> Result<Value, Refusal> {
+    let value_chars_max = tables.value_chars_max;
     let table = tables.of_input(input)?;
     let records = input["Records"].as_array().map(Vec::as_slice).unwrap_or_default();
     counts.records += records.len() as u64;
@@ -44,7 +45,7 @@ pub(super) fn records(
     let whole: Vec<Map<String, Value>> =
         records.iter().map(|record| merged(common, record)).collect::<Result<_, _>>()?;
     for record in &whole {
-        check_shape(record)?;
+        check_shape(record, value_chars_max)?;
     }
     let (mut memory, mut magnetic, mut rejected) = (0, 0, Vec::new());
     for (index, record) in whole.iter().enumerate() {
@@ -92,7 +93,7 @@ fn text<'a>(record: &'a Map<String, Value>, field: &str) -> &'a str {
 }
 
 /// What the API's model says of a record; whoever breaks it loses the whole call.
-fn check_shape(record: &Map<String, Value>) -> Result<(), Refusal> {
+fn check_shape(record: &Map<String, Value>, value_chars_max: usize) -> Result<(), Refusal> {
     let sized = |what: &str, value: &Value, max: usize| match value.as_str().map(|text| text.chars().count())
     {
         Some(length) if (1..=max).contains(&length) => Ok(()),
@@ -110,11 +111,11 @@ fn check_shape(record: &Map<String, Value>) -> Result<(), Refusal> {
     }
     for dimension in list(record, "Dimensions") {
         sized("dimension's name", &dimension["Name"], 60)?;
-        sized("dimension's value", &dimension["Value"], 2_048)?;
+        sized("dimension's value", &dimension["Value"], value_chars_max)?;
     }
     for measure in list(record, "MeasureValues") {
         sized("measure's name", &measure["Name"], 256)?;
-        sized("measure's value", &measure["Value"], 2_048)?;
+        sized("measure's value", &measure["Value"], value_chars_max)?;
         if !["DOUBLE", "BIGINT", "VARCHAR", "BOOLEAN", "TIMESTAMP"]
             .map(Some)
             .contains(&measure["Type"].as_str())

@@ -6,25 +6,30 @@ use anyhow::{Result, ensure};
 use fieldline_tests::cloud::{Ending, Faults, Odds, Stack, StoreKind};
 use fieldline_tests::oracle::fresh_reading_passes;
 use fieldline_tests::random::Random;
+use fieldline_tests::wait::{PATIENCE, until};
 use fieldline_tests::{Oracle, ledger, machine};
 
 #[test]
 fn a_reading_travels_through_the_cloud_and_its_journal_is_emptied() -> Result<()> {
-    a_reading_travels(StoreKind::Timestream)
+    travels(StoreKind::Timestream)
 }
 
 #[test]
-fn a_reading_travels_to_s3_and_its_journal_is_emptied() -> Result<()> {
-    a_reading_travels(StoreKind::S3)
+fn a_reading_travels_through_the_cloud_to_influxdb() -> Result<()> {
+    travels(StoreKind::InfluxDb)
 }
 
-fn a_reading_travels(store: StoreKind) -> Result<()> {
+#[test]
+fn a_reading_travels_through_the_cloud_to_s3() -> Result<()> {
+    travels(StoreKind::S3)
+}
+
+fn travels(store: StoreKind) -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
     let Some(stack) = Stack::start(folder.path(), store, Ok)? else { return Ok(()) };
     fresh_reading_passes(stack.agent.http(), stack.server.http())?;
-    let books =
-        ledger::settle(stack.agent.http(), stack.server.http(), "gw-1", fieldline_tests::wait::PATIENCE)?;
+    let books = ledger::settle(stack.agent.http(), stack.server.http(), "gw-1", PATIENCE)?;
     ensure!(books.accepted == 1, "{books:?}");
     ensure!(stack.queue.depth()? == 0 && stack.dead.depth()? == 0, "nothing is left in the queues");
     stack.finish()
@@ -32,17 +37,22 @@ fn a_reading_travels(store: StoreKind) -> Result<()> {
 
 #[test]
 fn kills_and_failing_services_lose_and_double_nothing_in_the_cloud() -> Result<()> {
-    a_bad_day(StoreKind::Timestream)
+    bad_day(StoreKind::Timestream)
+}
+
+#[test]
+fn kills_and_failing_services_lose_and_double_nothing_in_influxdb() -> Result<()> {
+    bad_day(StoreKind::InfluxDb)
 }
 
 #[test]
 fn kills_failing_services_and_compactions_lose_and_double_nothing_in_s3() -> Result<()> {
-    a_bad_day(StoreKind::S3)
+    bad_day(StoreKind::S3)
 }
 
-fn a_bad_day(store: StoreKind) -> Result<()> {
+fn bad_day(store: StoreKind) -> Result<()> {
     let _machine = machine::alone();
-    let kills = machine::size("FIELDLINE_CLOUD_KILLS", 10);
+    let kills = machine::size("FIELDLINE_CLOUD_KILLS", 15);
     let folder = tempfile::tempdir()?;
     let mut proxies: Vec<Faults> = Vec::new();
     let stack = Stack::start(folder.path(), store, |service| {
@@ -52,10 +62,11 @@ fn a_bad_day(store: StoreKind) -> Result<()> {
         Ok(address)
     })?;
     let Some(mut stack) = stack else { return Ok(()) };
+    stack.deliver_unruly(23);
     let (began, mut random) = (Instant::now(), Random::new(22));
     let oracle = Oracle::start(stack.agent.mqtt_address(), 4, 25.0)?;
     let mut compacted = 0;
-    for _ in 0..kills {
+    for kill in 0..kills {
         let odds = Odds { throttle: random.below(20), fail: random.below(20), lose: random.below(20) };
         proxies.iter().for_each(|proxy| proxy.set(odds));
         oracle.wait_for_more(20 + random.below(40))?;
@@ -63,6 +74,11 @@ fn a_bad_day(store: StoreKind) -> Result<()> {
             // The bad day is its own, too: what it does not finish it does another time.
             let ending = stack.host.invoke("compact", "{}".to_owned())?;
             compacted += u64::from(matches!(ending, Ending::Answer(_)));
+        }
+        if kill == kills / 3 {
+            // Nothing gets through at all; then everything does, and nobody hears of it.
+            outage(&stack, &proxies, Odds { fail: 100, ..Odds::default() })?;
+            outage(&stack, &proxies, Odds { lose: 100, ..Odds::default() })?;
         }
         match random.below(4) {
             0 => stack.host.kill("storage"),
@@ -88,4 +104,14 @@ fn a_bad_day(store: StoreKind) -> Result<()> {
     ensure!(stack.dead.depth()? == 0, "there are dead letters");
     ensure!(store != StoreKind::S3 || compacted > 0, "nothing was compacted");
     stack.finish()
+}
+
+/// Lasts until two dozen more calls have met it.
+fn outage(stack: &Stack, proxies: &[Faults], odds: Odds) -> Result<()> {
+    let struck = || proxies.iter().map(Faults::struck).sum::<u64>();
+    let enough = struck() + 24;
+    proxies.iter().for_each(|proxy| proxy.set(odds));
+    until("an outage that is felt", PATIENCE, || Ok((struck() >= enough).then_some(())))?;
+    ensure!(stack.dead.depth()? == 0, "there are dead letters");
+    Ok(())
 }

@@ -4,10 +4,11 @@ mod clients;
 mod cloud_chain;
 mod cloud_functions;
 mod cloud_ledger;
+mod cloud_loopback;
 mod disk_full;
 mod durability;
+mod influx;
 mod kills;
-
 mod layout;
 mod network;
 mod offline_day;
@@ -18,4 +19,5 @@ mod s3_compact;
 mod s3_store;
 mod spine;
 mod template;
+mod timestream;
 mod up;

@@ -6,14 +6,14 @@ use anyhow::{Result, ensure};
 use fieldline_aws::{CompactConfig, Compacted, ParquetStore};
 use fieldline_model::{DeviceId, Timestamp, Value};
 use fieldline_store::{DeviceQuery, PointStore, SeriesQuery};
+use fieldline_tests::cloud::{Faults, Planned};
 use fieldline_tests::machine;
 use fieldline_tests::moto::Moto;
 use fieldline_tests::publisher::runtime;
 use fieldline_tests::random::Random;
-use fieldline_tests::timestream::faults::{Fault, Faults};
 use fieldline_wire::Values;
 
-use super::s3_store::{NOON, SECOND, at, column, placed, store};
+use super::s3_store::{NOON, SECOND, at, calls, column, placed, store, url_of};
 
 const BLOCKS: u64 = 6;
 /// Six objects become two.
@@ -50,43 +50,43 @@ fn a_compaction_that_is_cut_off_after_any_call_changes_no_answer_and_is_finished
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
     let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
-    let proxy = Faults::start(moto.address())?;
-    runtime()?.block_on(async {
-        let mut cuts = 0;
-        loop {
-            let bucket = format!("cut-{cuts}");
-            let direct = store(&moto, &bucket).await?;
-            fill(&direct, 3).await?;
-            let before = answers(&direct).await?;
-            let through = at(&proxy.url(), &bucket).await?;
-            let calls = proxy.calls();
-            proxy.next(vec![Fault::None; cuts]);
-            proxy.always(&[Fault::Status(400)]);
-            let outcome = through.compact(None, &CONFIG).await;
-            proxy.always(&[]);
-            let made = proxy.calls() - calls;
-            // Whoever asks now has nothing in memory.
-            let url = format!("http://{}", moto.address());
-            ensure!(answers(&at(&url, &bucket).await?).await? == before, "cut after {cuts} calls");
-            ensure!(answers(&direct).await? == before, "cut after {cuts} calls, asked as before");
-            let next = at(&url, &bucket).await?;
-            let finished = next.compact(None, &CONFIG).await?;
-            ensure!(finished.failed == 0, "{finished:?}");
-            ensure!(answers(&at(&url, &bucket).await?).await? == before, "finished after {cuts} calls");
-            let (objects, _) = moto.objects(&bucket)?;
-            ensure!(objects.len() <= 4, "two in each of two days: {objects:?}");
-            if made <= cuts as u64 {
-                println!("cut after each of {cuts} calls");
-                ensure!(
-                    matches!(outcome, Ok(Compacted { failed: 0, written: 4, deleted: 12, .. })),
-                    "{outcome:?}"
-                );
-                return Ok(());
-            }
-            ensure!(outcome.map_or(true, |outcome| outcome.failed > 0), "a cut is told");
-            cuts += 1;
+    let mut cuts = 0;
+    loop {
+        let proxy = Faults::start(moto.address(), 1)?;
+        proxy.plan(vec![Planned::Pass; cuts]);
+        proxy.plan([Planned::Status(400); 1_000]);
+        if runtime()?.block_on(cut_off(&moto, &proxy, cuts))? {
+            println!("cut after each of {cuts} calls");
+            return Ok(());
         }
-    })
+        cuts += 1;
+    }
+}
+
+/// A compaction that gets so many calls through; whether these were enough.
+async fn cut_off(moto: &Moto, proxy: &Faults, cuts: usize) -> Result<bool> {
+    let bucket = format!("cut-{cuts}");
+    let direct = store(moto, &bucket).await?;
+    fill(&direct, 3).await?;
+    let before = answers(&direct).await?;
+    let outcome = at(&url_of(proxy), &bucket).await?.compact(None, &CONFIG).await;
+    let made = calls(proxy);
+    // Whoever asks now has nothing in memory.
+    let url = format!("http://{}", moto.address());
+    ensure!(answers(&at(&url, &bucket).await?).await? == before, "cut after {cuts} calls");
+    ensure!(answers(&direct).await? == before, "cut after {cuts} calls, asked as before");
+    let finished = at(&url, &bucket).await?.compact(None, &CONFIG).await?;
+    ensure!(finished.failed == 0, "{finished:?}");
+    ensure!(answers(&at(&url, &bucket).await?).await? == before, "finished after {cuts} calls");
+    let (objects, _) = moto.objects(&bucket)?;
+    ensure!(objects.len() <= 4, "two in each of two days: {objects:?}");
+    if made <= cuts as u64 {
+        let whole = matches!(outcome, Ok(Compacted { failed: 0, written: 4, deleted: 12, .. }));
+        ensure!(whole, "{outcome:?}");
+        return Ok(true);
+    }
+    ensure!(outcome.map_or(true, |outcome| outcome.failed > 0), "a cut is told");
+    Ok(false)
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn what_is_damaged_stays_and_great_objects_are_read_in_part() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
     let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
-    let proxy = Faults::start(moto.address())?;
+    let proxy = Faults::start(moto.address(), 1)?;
     runtime()?.block_on(async {
         let store = store(&moto, "readings").await?;
         let mut random = Random::new(9);
@@ -166,16 +166,16 @@ fn what_is_damaged_stays_and_great_objects_are_read_in_part() -> Result<()> {
         ensure!(objects.len() == 2 && bytes > 2 << 20, "{objects:?}");
         println!("{:.2} bytes for each reading of noise", bytes as f64 / done.readings as f64);
 
-        let fresh = at(&proxy.url(), "readings").await?;
+        let fresh = at(&url_of(&proxy), "readings").await?;
         let after = fresh.series(&query).await?;
         ensure!(format!("{after:?}") == format!("{before:?}"), "the same readings");
         query.from = Timestamp::from_nanos(NOON);
         query.to = Timestamp::from_nanos(NOON + 5);
-        let fresh = at(&proxy.url(), "readings").await?;
-        let calls = proxy.calls();
+        let fresh = at(&url_of(&proxy), "readings").await?;
+        let before_it = calls(&proxy);
         ensure!(fresh.series(&query).await?.series[0].points.len() == 5);
         // The listing, the damaged object, the footer, and one or two row groups.
-        ensure!(proxy.calls() - calls <= 5, "{} calls", proxy.calls() - calls);
+        ensure!(calls(&proxy) - before_it <= 5, "{} calls", calls(&proxy) - before_it);
         Ok(())
     })
 }
@@ -185,7 +185,7 @@ fn the_catalog_answers_for_the_days_that_have_not_changed() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
     let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
-    let proxy = Faults::start(moto.address())?;
+    let proxy = Faults::start(moto.address(), 1)?;
     let url = format!("http://{}", moto.address());
     runtime()?.block_on(async {
         const DAY: i64 = 86_400 * SECOND;
@@ -204,11 +204,11 @@ fn the_catalog_answers_for_the_days_that_have_not_changed() -> Result<()> {
         ensure!(!store.compact(None, &CONFIG).await?.catalog, "nothing has changed");
         ensure!(answers(&at(&url, "readings").await?).await? == before);
         let device = DeviceId::new("press-4")?;
-        let fresh = at(&proxy.url(), "readings").await?;
-        let calls = proxy.calls();
+        let fresh = at(&url_of(&proxy), "readings").await?;
+        let before_it = calls(&proxy);
         ensure!(fresh.latest(&device).await?.len() == 31);
         // Two listings, the catalog, the objects of two days.
-        ensure!(proxy.calls() - calls == 5, "{} calls", proxy.calls() - calls);
+        ensure!(calls(&proxy) - before_it == 5, "{} calls", calls(&proxy) - before_it);
 
         // Late data: an older reading, a newer metric, and a better place for what stands.
         let late = vec![

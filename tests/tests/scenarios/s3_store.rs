@@ -11,19 +11,28 @@ use fieldline_store::{
     DeviceQuery, Glob, MemoryStore, PlacedBlock, PlacingStore, PointStore, ReceivedBlock, SeriesQuery,
     StoreError, contract,
 };
+use fieldline_tests::cloud::{Faults, Planned};
 use fieldline_tests::machine;
 use fieldline_tests::moto::Moto;
 use fieldline_tests::publisher::runtime;
 use fieldline_tests::random::Random;
-use fieldline_tests::timestream::faults::{Fault, Faults};
 use fieldline_wire::{Block, Column, Values};
 
 pub(super) const NOON: i64 = 1_795_348_800_000_000_000;
 pub(super) const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400 * SECOND;
 
+pub(super) fn url_of(proxy: &Faults) -> String {
+    format!("http://{}", proxy.address())
+}
+
+/// How many calls have come to a proxy.
+pub(super) fn calls(proxy: &Faults) -> u64 {
+    proxy.traffic().iter().map(|(_, volume)| volume.calls).sum()
+}
+
 pub(super) async fn at(url: &str, bucket: &str) -> Result<ParquetStore> {
-    let aws = Aws::emulator(url, Duration::from_secs(10)).await;
+    let aws = Aws::emulator(url, Duration::from_secs(3)).await;
     Ok(ParquetStore::connect(&aws, S3Config { bucket: bucket.to_owned() })?)
 }
 
@@ -175,25 +184,25 @@ fn a_query_lists_the_days_that_it_asks_for() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
     let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
-    let proxy = Faults::start(moto.address())?;
+    let proxy = Faults::start(moto.address(), 1)?;
     moto.create_bucket("readings")?;
     runtime()?.block_on(async {
-        let store = at(&proxy.url(), "readings").await?;
+        let store = at(&url_of(&proxy), "readings").await?;
         for day in 0..60 {
             store.put(&single(day + 1, day + 1, NOON + day as i64 * DAY, 1)?).await?;
         }
         let mut query = SeriesQuery::one("press-4", "temperature");
         query.from = Timestamp::from_nanos(NOON + 30 * DAY);
         query.to = Timestamp::from_nanos(NOON + 30 * DAY + SECOND);
-        let before = proxy.calls();
+        let before = calls(&proxy);
         ensure!(store.series(&query).await?.series[0].points.len() == 1);
-        let calls = proxy.calls() - before;
-        ensure!(calls == 2, "a listing and an object: {calls}");
+        let made = calls(&proxy) - before;
+        ensure!(made == 2, "a listing and an object: {made}");
         query.to = Timestamp::from_nanos(NOON + 34 * DAY);
-        let before = proxy.calls();
+        let before = calls(&proxy);
         ensure!(store.series(&query).await?.series[0].points.len() == 4);
-        let calls = proxy.calls() - before;
-        ensure!(calls == 1 + 5 + 4, "the days, five of them, four objects that are new to it: {calls}");
+        let made = calls(&proxy) - before;
+        ensure!(made == 1 + 5 + 4, "the days, five of them, four objects that are new to it: {made}");
         Ok(())
     })
 }
@@ -203,29 +212,29 @@ fn s3_that_fails_is_tried_again_and_told_apart_from_s3_that_refuses() -> Result<
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
     let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
-    let proxy = Faults::start(moto.address())?;
+    let proxy = Faults::start(moto.address(), 1)?;
     moto.create_bucket("readings")?;
     runtime()?.block_on(async {
-        let store = at(&proxy.url(), "readings").await?;
+        let store = at(&url_of(&proxy), "readings").await?;
         // The second attempt finds what the first has written.
-        for faults in [&[Fault::Status(503), Fault::Status(500)][..], &[Fault::AnswerLost]] {
-            proxy.next(faults.iter().copied());
+        for faults in [&[Planned::Status(503), Planned::Status(500)][..], &[Planned::AnswerLost]] {
+            proxy.plan(faults.iter().copied());
             store.put(&single(1, 1, NOON, 1)?).await?;
         }
-        proxy.next([Fault::Status(503), Fault::AnswerLost, Fault::Status(500)]);
+        proxy.plan([Planned::Status(503), Planned::AnswerLost, Planned::Status(500)]);
         ensure!(points(&store, "press-4", "temperature").await?.len() == 1);
-        proxy.always(&[Fault::Status(503)]);
+        // Five attempts at each of the two calls.
+        proxy.plan([Planned::Status(503); 10]);
         for outcome in [
             store.put(&single(2, 2, NOON, 1)?).await.map(drop),
             store.latest(&DeviceId::new("a")?).await.map(drop),
         ] {
             ensure!(matches!(outcome, Err(StoreError::Unavailable { .. })), "{outcome:?}");
         }
-        proxy.always(&[Fault::Status(403)]);
+        proxy.plan([Planned::Status(403)]);
         let outcome = store.series(&SeriesQuery::one("*", "*")).await;
         ensure!(matches!(outcome, Err(StoreError::Rejected { .. })), "{outcome:?}");
-        proxy.always(&[]);
-        let elsewhere = at(&proxy.url(), "no-such-bucket").await?;
+        let elsewhere = at(&url_of(&proxy), "no-such-bucket").await?;
         for outcome in [
             elsewhere.put(&single(1, 1, NOON, 1)?).await.map(drop),
             elsewhere.series(&SeriesQuery::one("*", "*")).await.map(drop),
@@ -256,15 +265,15 @@ fn a_block_is_one_call_and_few_bytes_for_each_reading() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
     let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
-    let proxy = Faults::start(moto.address())?;
+    let proxy = Faults::start(moto.address(), 1)?;
     moto.create_bucket("readings")?;
     runtime()?.block_on(async {
-        let store = at(&proxy.url(), "readings").await?;
+        let store = at(&url_of(&proxy), "readings").await?;
         let mut random = Random::new(5);
         let mut stored = 0;
         for (number, devices) in (1..).zip([1, 100]) {
             store.put(&placed(1, number, walk(&mut random, devices, 30_000)?)?).await?;
-            ensure!(proxy.calls() == number, "{} calls", proxy.calls());
+            ensure!(calls(&proxy) == number, "{} calls", calls(&proxy));
             let (_, bytes) = moto.objects("readings")?;
             let each = (bytes - stored) as f64 / 30_000.0;
             println!("{devices} devices: 1 call, {each:.2} bytes for each of 30,000 readings");

@@ -1,5 +1,6 @@
 //! Measures the path of a reading with the real programs, and prints each figure beside its target.
 
+mod cloud;
 mod figure;
 mod idle;
 mod load;
@@ -27,13 +28,14 @@ struct Options {
 /// One thing to measure; gives one figure or several.
 type Measurement = fn(u32) -> Result<Vec<Figure>>;
 
-const MEASUREMENTS: [(&str, Measurement); 6] = [
+const MEASUREMENTS: [(&str, Measurement); 7] = [
     ("batched", path::batched),
     ("single", path::single),
     ("uplink", path::uplink),
     ("idle", idle::idle),
     ("backlog", idle::backlog),
     ("store", store::store),
+    ("cloud", cloud::cloud),
 ];
 
 fn main() -> Result<()> {
