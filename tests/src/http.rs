@@ -69,6 +69,14 @@ impl Http {
         self.send("PUT", path, &[], b"")
     }
 
+    /// `PUT` of bytes.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub fn put_bytes(&self, path: &str, body: &[u8]) -> Result<Answer> {
+        self.send("PUT", path, &[], body)
+    }
+
     /// The JSON behind a path.
     ///
     /// # Errors

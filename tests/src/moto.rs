@@ -103,6 +103,32 @@ impl Moto {
         Ok(())
     }
 
+    /// Puts an object into a bucket.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn put_object(&self, bucket: &str, key: &str, bytes: &[u8]) -> Result<()> {
+        let answer = Http::new(self.address).put_bytes(&format!("/{bucket}/{key}"), bytes)?;
+        ensure!(answer.status == 200, "the object {key}: {}", answer.body);
+        Ok(())
+    }
+
+    /// The first 1,000 objects of a bucket: their names, and the sum of their bytes.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn objects(&self, bucket: &str) -> Result<(Vec<String>, u64)> {
+        let answer = Http::new(self.address).get(&format!("/{bucket}?list-type=2"))?;
+        ensure!(answer.status == 200, "the bucket {bucket}: {}", answer.body);
+        let all = |tag: &str| -> Vec<String> {
+            let open = format!("<{tag}>");
+            let parts = answer.body.split(&open).skip(1);
+            parts.filter_map(|part| Some(part.split_once('<')?.0.to_owned())).collect()
+        };
+        let bytes = all("Size").iter().filter_map(|size| size.parse::<u64>().ok()).sum();
+        Ok((all("Key"), bytes))
+    }
+
     /// Makes a secret that holds a text.
     ///
     /// # Errors

@@ -42,13 +42,13 @@ pub fn function(name: &str) -> Result<&'static Path> {
 }
 
 /// The functions that run on Lambda.
-pub const FUNCTIONS: [&str; 3] = ["ingest", "storage", "query"];
+pub const FUNCTIONS: [&str; 4] = ["ingest", "storage", "query", "compact"];
 
 fn functions() -> Result<Vec<(&'static str, PathBuf)>> {
     if let Some(folder) = std::env::var_os("FIELDLINE_PROGRAMS").map(PathBuf::from) {
         return Ok(FUNCTIONS.map(|name| (name, folder.join(name))).to_vec());
     }
-    let messages = build(&FUNCTIONS)?;
+    let messages = build(&["ingest", "storage", "query", "fieldline-compact"])?;
     FUNCTIONS.into_iter().map(|name| Ok((name, executable(&messages, name)?))).collect()
 }
 

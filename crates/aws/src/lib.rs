@@ -17,6 +17,8 @@ mod failure;
 mod ledger;
 #[cfg(feature = "queue")]
 mod queue;
+#[cfg(feature = "s3")]
+mod s3;
 #[cfg(feature = "secrets")]
 mod secrets;
 #[cfg(feature = "timestream")]
@@ -30,6 +32,8 @@ pub use failure::failure;
 pub use ledger::{DynamoLedger, LedgerConfig};
 #[cfg(feature = "queue")]
 pub use queue::BlockTopic;
+#[cfg(feature = "s3")]
+pub use s3::{CompactConfig, Compacted, ParquetStore, S3Config};
 #[cfg(feature = "secrets")]
 pub use secrets::secret;
 #[cfg(feature = "timestream")]

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use fieldline_aws::{Aws, DynamoLedger, LedgerConfig, Timestream, TimestreamConfig, secret};
+use fieldline_aws::{
+    Aws, DynamoLedger, LedgerConfig, ParquetStore, S3Config, Timestream, TimestreamConfig, secret,
+};
 use fieldline_store::{
     InfluxConfig, InfluxConfigError, InfluxDialect, InfluxPoints, InfluxToken, Ledger, PlacingStore,
     PointStore, StoreError, TimeSeriesStore,
@@ -36,10 +38,11 @@ pub async fn open_stores(environment: &Environment, aws: &Aws) -> Result<Stores,
     let table = environment.required("FIELDLINE_LEDGER_TABLE", "the name of a DynamoDB table")?;
     let bucket = environment.required("FIELDLINE_QUARANTINE_BUCKET", "the name of an S3 bucket")?;
     let ledger = DynamoLedger::new(aws, LedgerConfig { table, quarantine_bucket: bucket });
-    let expected = "timestream or influxdb";
+    let expected = "timestream, s3 or influxdb";
     let value = environment.required(STORE, expected)?;
     match value.as_str() {
         "timestream" => Ok(placed(timestream(environment, aws).await?, ledger)),
+        "s3" => Ok(placed(parquet(environment, aws)?, ledger)),
         "influxdb" => Ok(placed(influx(environment, aws).await?, ledger)),
         _ => Err(SettingError::Wrong { name: STORE, value, expected }),
     }
@@ -50,6 +53,12 @@ async fn timestream(environment: &Environment, aws: &Aws) -> Result<Timestream, 
     let table = environment.required("FIELDLINE_TIMESTREAM_TABLE", "the name of a table")?;
     let config = TimestreamConfig { database, table };
     Timestream::connect(aws, config).await.map_err(unusable("FIELDLINE_TIMESTREAM_TABLE"))
+}
+
+fn parquet(environment: &Environment, aws: &Aws) -> Result<ParquetStore, SettingError> {
+    let name = "FIELDLINE_READINGS_BUCKET";
+    let bucket = environment.required(name, "the name of an S3 bucket")?;
+    ParquetStore::connect(aws, S3Config { bucket }).map_err(unusable(name))
 }
 
 async fn influx(environment: &Environment, aws: &Aws) -> Result<InfluxPoints, SettingError> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::{FunctionSpec, Host, Poller, Queue};
 use crate::influxdb::{self, InfluxDb};
@@ -17,6 +17,8 @@ use crate::timestream::{Options, Stub};
 /// The name of the ledger's table.
 const LEDGER: &str = "fieldline-ledger";
 const QUARANTINE: &str = "fieldline-quarantine";
+/// The bucket of readings, where the store is S3.
+const READINGS: &str = "fieldline-readings";
 /// The database in InfluxDB, and the secret that holds who may use it.
 const INFLUX_DATABASE: &str = "fieldline";
 const INFLUX_SECRET: &str = "fieldline-influx";
@@ -91,6 +93,11 @@ impl Stack {
                 set("AWS_ENDPOINT_URL_TIMESTREAM_QUERY", &endpoint);
                 timestream = Some(stub);
             }
+            StoreKind::S3 => {
+                moto.create_bucket(READINGS)?;
+                set("FIELDLINE_STORE", "s3");
+                set("FIELDLINE_READINGS_BUCKET", READINGS);
+            }
             StoreKind::InfluxDb => {
                 let Some(server) = start_influx(folder, &moto)? else { return Ok(None) };
                 set("FIELDLINE_STORE", "influxdb");
@@ -100,9 +107,9 @@ impl Stack {
                 set("FIELDLINE_INFLUX_TOKEN_SECRET", INFLUX_SECRET);
                 influx = Some(server);
             }
-            StoreKind::S3 => bail!("{store:?} is not part of the stack yet"),
         }
-        for name in ["ingest", "storage", "query"] {
+        let compact = (store == StoreKind::S3).then_some("compact");
+        for name in ["ingest", "storage", "query"].into_iter().chain(compact) {
             host.deploy(FunctionSpec {
                 name: name.to_owned(),
                 program: programs::function(name)?.to_owned(),

@@ -15,6 +15,8 @@ mod offline_day;
 mod payloads;
 mod recordings;
 mod refusals;
+mod s3_compact;
+mod s3_store;
 mod spine;
 mod template;
 mod timestream;

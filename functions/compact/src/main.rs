@@ -1,0 +1,14 @@
+//! `compact` for AWS Lambda.
+
+use std::process::ExitCode;
+
+use fieldline_compact::lambda::Cloud;
+use fieldline_lambda::{Environment, initialise, run};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match initialise(Cloud::from(&Environment::of_process())).await {
+        Ok(cloud) => run(|event| cloud.handle(event)).await,
+        Err(code) => code,
+    }
+}
