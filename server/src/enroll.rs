@@ -9,7 +9,7 @@ mod step;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use fieldline_aws::enroll::{Error, Key, Registry, with_arn};
 use fieldline_aws::{Aws, Choice};
 
@@ -142,7 +142,8 @@ impl Run<'_> {
         ensure!(*id == self.subject.gateway, "it is the gateway {id}'s; choose another folder with --out");
         let server = config.sync.server.map(|server| server.host).unwrap_or_default();
         if server != self.host {
-            bail!("it leads to \"{server}\" and not to {}; {away}", self.host);
+            // It may be a domain of their own.
+            println!("    note: it leads to \"{server}\", the account's address is {}; {away}", self.host);
         }
         Ok(())
     }

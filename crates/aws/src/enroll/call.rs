@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use aws_config::BehaviorVersion;
 use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime::client::orchestrator::operation::Operation;
@@ -49,8 +50,11 @@ pub(super) async fn send(aws: &Aws, call: Call) -> Result<Value, Error> {
     let config = aws.config();
     let region = config.region().ok_or(Error::NoRegion)?.to_string();
     let provider = config.credentials_provider().ok_or(Error::NoCredentials(None))?;
-    let credentials =
-        provider.provide_credentials().await.map_err(|error| Error::NoCredentials(Some(error)))?;
+    let credentials = provider.provide_credentials().await.map_err(|error| match error {
+        // It lists over many lines where it has looked; what to do is said in one.
+        CredentialsError::CredentialsNotLoaded(_) => Error::NoCredentials(None),
+        other => Error::NoCredentials(Some(other)),
+    })?;
     let http = config.http_client().ok_or(Error::NoRegion)?;
     let identity = Identity::from(credentials);
     let base = endpoint.clone();
