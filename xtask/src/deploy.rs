@@ -122,10 +122,8 @@ fn overrides(settings: &str, environment: &str) -> Result<Vec<String>> {
 }
 
 fn destroy(tools: &Tools, environment: Environment) -> Result<bool> {
-    println!(
-        "This deletes the stack in {}.\n{RETAINED}",
-        tools.region.as_deref().unwrap_or("the default region")
-    );
+    let region = tools.region.as_deref().context("give --region, or set AWS_REGION")?;
+    println!("This deletes the stack in {region}.\n{RETAINED}");
     print!("\nDelete it? Type yes: ");
     std::io::stdout().flush()?;
     let mut answer = String::new();
@@ -134,7 +132,8 @@ fn destroy(tools: &Tools, environment: Environment) -> Result<bool> {
         println!("nothing was deleted");
         return Ok(false);
     }
-    Ok(tools.sam(&["delete", "--no-prompts", "--config-env", environment.name()]).status()?.success())
+    let arguments = ["delete", "--no-prompts", "--region", region, "--config-env", environment.name()];
+    Ok(tools.sam(&arguments).status()?.success())
 }
 
 /// The pinned tools, and where they work.
