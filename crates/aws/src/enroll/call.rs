@@ -55,7 +55,11 @@ pub(super) async fn send(aws: &Aws, call: Call) -> Result<Value, Error> {
         CredentialsError::CredentialsNotLoaded(_) => Error::NoCredentials(None),
         other => Error::NoCredentials(Some(other)),
     })?;
-    let http = config.http_client().ok_or(Error::NoRegion)?;
+    let http = config.http_client().ok_or_else(|| Error::Unreachable {
+        operation,
+        endpoint: endpoint.clone(),
+        source: "the settings have no HTTP client".into(),
+    })?;
     let identity = Identity::from(credentials);
     let base = endpoint.clone();
     let mut builder = Operation::builder()
