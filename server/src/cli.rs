@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fieldline_model::{DeviceId, Metric};
+use fieldline_model::{DeviceId, GatewayId, Metric};
 
 use crate::config::{Endpoint, parse_listen};
 
@@ -32,6 +32,68 @@ pub enum Command {
     Ledger(LedgerArgs),
     /// Publish a recorded CSV file as a device
     Replay(ReplayArgs),
+    /// What is done once in an AWS account
+    Aws(AwsArgs),
+}
+
+/// `aws`
+#[derive(Debug, Args)]
+pub struct AwsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AwsCommand,
+}
+
+/// What can be done in an AWS account.
+#[derive(Debug, Subcommand)]
+pub enum AwsCommand {
+    /// Make a gateway known to AWS IoT Core, and write its agent's key, certificate and configuration
+    Enroll(EnrollArgs),
+}
+
+/// Flags of `aws enroll`.
+#[derive(Debug, Args)]
+pub struct EnrollArgs {
+    /// The gateway: the thing's name, and the MQTT client id
+    pub gateway: GatewayId,
+    /// Where the files are written; taken up where an earlier run left them [default: ./<GATEWAY>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The folder that the files will be copied to on the gateway [default: where they are written]
+    #[arg(long, value_name = "DIR")]
+    pub installed_at: Option<PathBuf>,
+    /// The AWS IoT policy for gateways: the stack's output GatewayPolicyName
+    #[arg(long, value_name = "NAME", default_value = "fieldline-gateway")]
+    pub policy: String,
+    /// The agent's port at AWS; 443 is for networks that let nothing else out
+    #[arg(long, value_enum, value_name = "PORT", default_value = "8883")]
+    pub port: IotPort,
+    /// The file with Amazon Root CA 1 [default: the one among this system's CA certificates]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The AWS region [default: AWS's own settings]
+    #[arg(long)]
+    pub region: Option<String>,
+    /// The profile of AWS's settings
+    #[arg(long)]
+    pub profile: Option<String>,
+    /// Where all calls go instead of AWS: an emulator
+    #[arg(long, value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// Say what would be called and written, and do none of it; needs no credentials
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// A port on which AWS IoT Core takes MQTT with certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IotPort {
+    /// MQTT's own.
+    #[value(name = "8883")]
+    Mqtt,
+    /// HTTPS's, told apart by ALPN.
+    #[value(name = "443")]
+    Https,
 }
 
 /// Flags of `up`.

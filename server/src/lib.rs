@@ -26,6 +26,8 @@ mod counters;
 mod data_plane;
 pub mod demo;
 mod direct;
+#[cfg(feature = "aws")]
+pub mod enroll;
 mod functions;
 mod http;
 mod intake;

@@ -4,7 +4,11 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+#[cfg(feature = "aws")]
+use fieldline_server::cli::{AwsArgs, AwsCommand};
 use fieldline_server::cli::{Cli, Command};
+#[cfg(feature = "aws")]
+use fieldline_server::enroll;
 use fieldline_server::{commands, replay, serve, up};
 use tracing_subscriber::EnvFilter;
 
@@ -21,7 +25,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fieldline: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<WithoutAws>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -36,6 +40,25 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Devices(args) => commands::devices(&args).await,
             Command::Ledger(args) => commands::ledger(&args).await,
             Command::Replay(args) => replay::replay(&args).await.map(drop),
+            #[cfg(feature = "aws")]
+            Command::Aws(AwsArgs { command: AwsCommand::Enroll(args) }) => enroll::enroll(&args).await,
+            #[cfg(not(feature = "aws"))]
+            Command::Aws(_) => Err(WithoutAws.into()),
         }
     })
+}
+
+/// The command is there, and this program was built without it.
+#[derive(Debug)]
+struct WithoutAws;
+
+impl std::error::Error for WithoutAws {}
+
+impl std::fmt::Display for WithoutAws {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "built without the cargo feature `aws`; run it with: \
+             cargo run --release --features aws -- aws enroll ...",
+        )
+    }
 }

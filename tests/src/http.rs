@@ -42,6 +42,14 @@ impl Http {
         self.send("GET", path, &[], b"")
     }
 
+    /// `GET` with header lines.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub fn get_with(&self, path: &str, headers: &[&str]) -> Result<Answer> {
+        self.send("GET", path, headers, b"")
+    }
+
     /// `POST`.
     ///
     /// # Errors

@@ -205,6 +205,44 @@ impl Moto {
         Ok((topic, queue, dead))
     }
 
+    /// Makes a policy of AWS IoT for gateways.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn create_gateway_policy(&self, name: &str) -> Result<()> {
+        self.iot(&format!("/policies/{name}"), &json!({ "policyDocument": "{}" })).map(drop)
+    }
+
+    /// The certificates that a gateways' policy is attached to.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn policy_targets(&self, name: &str) -> Result<Value> {
+        Ok(self.iot(&format!("/policy-targets/{name}"), &json!({}))?["targets"].clone())
+    }
+
+    /// What AWS IoT's control plane answers to a `GET`; none when it does not know what is asked for.
+    ///
+    /// # Errors
+    /// The emulator fails.
+    pub fn iot_get(&self, path: &str) -> Result<Option<Value>> {
+        let answer = Http::new(self.address).get_with(path, &[&scope("iot")])?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        ensure!(answer.status == 200, "{path}: {}", answer.body);
+        Ok(Some(serde_json::from_str(&answer.body)?))
+    }
+
+    /// A `POST` of AWS IoT's control plane.
+    fn iot(&self, path: &str, body: &Value) -> Result<Value> {
+        let scope = scope("iot");
+        let http = Http::new(self.address);
+        let answer = http.post_with(path, "application/json", &[&scope], body.to_string().as_bytes())?;
+        ensure!(answer.status == 200, "{path}: {}", answer.body);
+        Ok(serde_json::from_str(&answer.body)?)
+    }
+
     fn create_queue(&self, name: &str, attributes: Value) -> Result<(Queue, String)> {
         let body = json!({ "QueueName": name, "Attributes": attributes });
         let answer = self.json("AmazonSQS.CreateQueue", &body)?;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cloud;
+mod deploy;
 mod step;
 mod test;
 mod tools;
@@ -21,6 +22,8 @@ enum Task {
     Bench(bench::Options),
     /// The whole chain of the cloud on this machine, without an account: `cargo xtask cloud up`.
     Cloud(cloud::Options),
+    /// The stack into an AWS account: checks what it takes, builds, deploys; `--destroy` takes it out.
+    Deploy(deploy::Options),
 }
 
 fn main() -> ExitCode {
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Cloud(options) => cloud::run(&options),
+        Task::Deploy(options) => deploy::run(&options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

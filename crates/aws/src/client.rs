@@ -20,10 +20,36 @@ pub struct Aws {
     config: SdkConfig,
 }
 
+/// What a person's flags choose.
+#[derive(Debug, Clone, Default)]
+pub struct Choice {
+    /// A profile of `~/.aws/config`.
+    pub profile: Option<String>,
+    /// The region.
+    pub region: Option<String>,
+    /// The URL that all calls go to: an emulator's.
+    pub endpoint: Option<String>,
+}
+
 impl Aws {
     /// Reads AWS's environment.
     pub async fn load() -> Self {
         Self { config: Self::shared().load().await }
+    }
+
+    /// Reads AWS's environment; what `choice` says goes before it.
+    pub async fn load_with(choice: Choice) -> Self {
+        let mut config = Self::shared();
+        if let Some(profile) = choice.profile {
+            config = config.profile_name(profile);
+        }
+        if let Some(region) = choice.region {
+            config = config.region(Region::new(region));
+        }
+        if let Some(endpoint) = choice.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        Self { config: config.load().await }
     }
 
     fn shared() -> ConfigLoader {
@@ -52,7 +78,7 @@ impl Aws {
     }
 
     /// Settings of a test.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "timestream"))]
     pub(crate) fn of(config: SdkConfig) -> Self {
         Self { config }
     }

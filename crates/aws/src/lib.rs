@@ -12,6 +12,8 @@
 #[cfg(feature = "acks")]
 mod acks;
 mod client;
+#[cfg(feature = "enroll")]
+pub mod enroll;
 mod failure;
 #[cfg(feature = "ledger")]
 mod ledger;
@@ -26,7 +28,7 @@ mod timestream;
 
 #[cfg(feature = "acks")]
 pub use acks::IotAcks;
-pub use client::Aws;
+pub use client::{Aws, Choice};
 pub use failure::failure;
 #[cfg(feature = "ledger")]
 pub use ledger::{DynamoLedger, LedgerConfig};

@@ -7,6 +7,7 @@ mod cloud_ledger;
 mod cloud_loopback;
 mod disk_full;
 mod durability;
+mod enroll;
 mod influx;
 mod kills;
 mod layout;
