@@ -48,7 +48,7 @@ fn functions() -> Result<Vec<(&'static str, PathBuf)>> {
     if let Some(folder) = std::env::var_os("FIELDLINE_PROGRAMS").map(PathBuf::from) {
         return Ok(FUNCTIONS.map(|name| (name, folder.join(name))).to_vec());
     }
-    let messages = build(&["ingest", "storage", "query", "fieldline-compact"])?;
+    let messages = build(&FUNCTIONS)?;
     FUNCTIONS.into_iter().map(|name| Ok((name, executable(&messages, name)?))).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use fieldline_compact::lambda::Cloud;
+use compact::lambda::Cloud;
 use fieldline_lambda::{Environment, initialise, run};
 
 #[tokio::main(flavor = "current_thread")]
