@@ -114,6 +114,7 @@ impl<'a> Link<'a> {
         if again > 0 {
             tracing::warn!(blocks = again, "no acknowledgement from the store; sending again");
             self.uplink.board.update(|state| state.blocks_sent_again += again as u64);
+            self.live_may_go(now);
         }
         if self.paused_until.is_some_and(|until| until > now) {
             return Ok(());
@@ -142,6 +143,12 @@ impl<'a> Link<'a> {
             state.pacing = pacing;
         });
         Ok(())
+    }
+
+    /// There is room again, or something to send again: live readings that waited for it go now, and not
+    /// with the next that comes, which may be never. Those that are still being gathered keep their time.
+    fn live_may_go(&mut self, now: Instant) {
+        self.live_due.get_or_insert(now);
     }
 
     /// Sends all live blocks, or as many as go now: then the time of the next.
@@ -213,7 +220,10 @@ impl<'a> Link<'a> {
         match event {
             Event::Message { message, id, .. } => self.take_ack(&message, id).await,
             Event::Refused(token, reason) => self.refused(token, reason),
-            Event::Published(token) => drop(self.unanswered.remove(&token)),
+            Event::Published(token) => {
+                self.unanswered.remove(&token);
+                self.live_may_go(Instant::now());
+            }
             Event::Subscribed { .. } | Event::Unsubscribed { .. } => {}
         }
         Ok(())
@@ -248,6 +258,7 @@ impl<'a> Link<'a> {
 
     async fn release(&mut self, ack: AckMessage) {
         self.plan.acknowledged(ack.epoch, &ack.stored);
+        self.live_may_go(Instant::now());
         self.uplink.board.update(|state| state.last_ack = Some(clock::now()));
         let journal = self.uplink.journal.clone();
         let released = tokio::task::spawn_blocking(move || {

@@ -12,6 +12,7 @@ mod connect;
 mod exchange;
 mod gateway;
 mod peer;
+mod quiet;
 mod quotas;
 mod sessions;
 mod stand_in;
