@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(told("FIELDLINE_INFLUX_DIALECT", "v3").await, None);
         assert_eq!(told(INFLUX_TOKEN_SECRET, "").await, None);
         let table = [
-            (STORE, "oracle", "FIELDLINE_STORE is \"oracle\": timestream or influxdb"),
+            (STORE, "oracle", "FIELDLINE_STORE is \"oracle\": timestream, s3 or influxdb"),
             (INFLUX_URL, "", "FIELDLINE_INFLUX_URL is not set"),
             (INFLUX_URL, "influx:8086", "FIELDLINE_INFLUX_URL is \"influx:8086\": the URL"),
             (INFLUX_URL, "https://u:pa55@influx", "FIELDLINE_INFLUX_URL names cannot be used: the URL of"),
