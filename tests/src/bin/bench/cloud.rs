@@ -48,9 +48,10 @@ pub(crate) fn cloud(runs: u32) -> Result<Vec<Figure>> {
 /// Start, memory and size of each function's binary.
 fn functions(runs: u32) -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
-    let stack = Stack::start(folder.path(), StoreKind::Timestream, Ok)?.context("a tool is missing")?;
+    // With this store all functions are there.
+    let stack = Stack::start(folder.path(), StoreKind::S3, Ok)?.context("a tool is missing")?;
     let mut figures = Vec::new();
-    for name in ["ingest", "storage", "query"] {
+    for name in programs::FUNCTIONS {
         let (mut starts, mut memory) = (Vec::new(), Vec::new());
         for _ in 0..runs {
             let before = stack.host.life(name).map(|life| life.process);
@@ -93,7 +94,7 @@ fn costs(runs: u32, store: StoreKind, name: &str, target: Option<f64>) -> Result
     })?;
     let stack = stack.context("a tool is missing")?;
     let mut figures = Vec::new();
-    for size in [BlockSize::Usual, BlockSize::Full] {
+    for size in [BlockSize::Live, BlockSize::Usual, BlockSize::Full] {
         let mut feed = Feed::new(size);
         // What is done once for a process or a stream is not a block's.
         invoke(&stack, "ingest", feed.rule_event()?)?;

@@ -15,6 +15,8 @@ const NANOS: i64 = 1_000_000_000;
 /// How much is in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BlockSize {
+    /// 3,000 readings: what 100 signals a second make in half a minute.
+    Live,
     /// 30,000 readings.
     Usual,
     /// As many as fit into 96 KiB, as when a backlog is sent.
@@ -24,6 +26,7 @@ pub(crate) enum BlockSize {
 impl BlockSize {
     fn seconds(self) -> i64 {
         match self {
+            Self::Live => 3,
             Self::Usual => 30,
             Self::Full => 120,
         }

@@ -18,13 +18,11 @@ const LAMBDA_GB_SECOND: f64 = 0.000_013_333_4;
 const LAMBDA_PROCESSOR_MIB: f64 = 1769.0;
 /// What a call to another service takes, at a guess; a function is paid while it waits.
 const CALL: Duration = Duration::from_millis(8);
-/// SNS FIFO: publish, its payload by the GB, and the delivery to a queue.
+/// SNS FIFO: publish and delivery to a queue, by the message and by the GB.
 const SNS_PUBLISH: f64 = 0.30e-6 + 0.01e-6;
-const SNS_BYTE: f64 = 0.018e-9;
-/// SQS FIFO: a request of up to 64 KB. A block that comes alone is received and deleted: two, and one for
-/// the time that the poller waits.
+const SNS_BYTE: f64 = 0.017e-9 + 0.001e-9;
+/// SQS FIFO: a request, for each 64 KB. A block that comes alone is sent, received and deleted.
 const SQS_REQUEST: f64 = 0.50e-6;
-const SQS_REQUESTS: f64 = 3.0;
 const SQS_UNIT: f64 = 64.0 * 1024.0;
 /// DynamoDB on demand: items of ours are smaller than 1 KB.
 const DYNAMODB_WRITE: f64 = 0.625e-6;
@@ -58,8 +56,9 @@ impl Bill {
     pub(crate) fn block(&mut self, bytes: usize) {
         let base64 = bytes as f64 * 4.0 / 3.0;
         self.0 += RULE_AND_ACTION * (bytes as f64 / IOT_UNIT).ceil();
-        self.0 += SNS_PUBLISH * (base64 / SQS_UNIT).ceil() + SNS_BYTE * base64 * 2.0;
-        self.0 += SQS_REQUEST * SQS_REQUESTS * (base64 / SQS_UNIT).ceil();
+        let units = (base64 / SQS_UNIT).ceil();
+        self.0 += SNS_PUBLISH * units + SNS_BYTE * base64;
+        self.0 += SQS_REQUEST * (units + units + 1.0);
         // Published by `storage`, delivered to the gateway.
         self.0 += IOT_MESSAGE * 2.0;
     }
