@@ -80,6 +80,19 @@ impl Proxy {
         Ok(Self { address, network })
     }
 
+    /// A random fault, or an end of all faults.
+    pub fn disturb(&self, random: &mut Random) {
+        let acks = AckToxics { lose: 25, double: 25, delay: 25, reorder: 25 };
+        match random.below(6) {
+            0 => self.heal(),
+            1 => self.cut(),
+            2 => self.set(Toxics { blackhole: true, ..Toxics::default() }),
+            3 => self.set(Toxics { refuse: true, ..Toxics::default() }),
+            4 => self.set(Toxics { latency: Duration::from_millis(random.below(40)), ..Toxics::default() }),
+            _ => self.set(Toxics { acks, ..Toxics::default() }),
+        }
+    }
+
     /// Where to connect instead of to the listener.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -7,7 +7,7 @@ use fieldline_tests::cloud::{Ending, Faults, Odds, Stack, StoreKind};
 use fieldline_tests::oracle::fresh_reading_passes;
 use fieldline_tests::random::Random;
 use fieldline_tests::wait::{PATIENCE, until};
-use fieldline_tests::{Oracle, ledger, machine};
+use fieldline_tests::{Oracle, Proxy, ledger, machine};
 
 #[test]
 fn a_reading_travels_through_the_cloud_and_its_journal_is_emptied() -> Result<()> {
@@ -63,12 +63,18 @@ fn bad_day(store: StoreKind) -> Result<()> {
     })?;
     let Some(mut stack) = stack else { return Ok(()) };
     stack.deliver_unruly(23);
+    let uplink = Proxy::start(stack.server.mqtt_address(), 24)?;
+    stack.agent.stop()?;
+    stack.agent.set_uplink(Some(uplink.address()));
+    stack.agent.set("sync.ack_timeout", "\"2s\"");
+    stack.agent.start()?;
     let (began, mut random) = (Instant::now(), Random::new(22));
     let oracle = Oracle::start(stack.agent.mqtt_address(), 4, 25.0)?;
     let mut compacted = 0;
     for kill in 0..kills {
         let odds = Odds { throttle: random.below(20), fail: random.below(20), lose: random.below(20) };
         proxies.iter().for_each(|proxy| proxy.set(odds));
+        uplink.disturb(&mut random);
         oracle.wait_for_more(20 + random.below(40))?;
         if store == StoreKind::S3 {
             // The bad day is its own, too: what it does not finish it does another time.
@@ -76,6 +82,7 @@ fn bad_day(store: StoreKind) -> Result<()> {
             compacted += u64::from(matches!(ending, Ending::Answer(_)));
         }
         if kill == kills / 3 {
+            uplink.heal();
             // Nothing gets through at all; then everything does, and nobody hears of it.
             outage(&stack, &proxies, Odds { fail: 100, ..Odds::default() })?;
             outage(&stack, &proxies, Odds { lose: 100, ..Odds::default() })?;
@@ -94,6 +101,7 @@ fn bad_day(store: StoreKind) -> Result<()> {
         }
     }
     proxies.iter().for_each(|proxy| proxy.set(Odds::default()));
+    uplink.heal();
     let obligations = oracle.finish()?;
     let struck: u64 = proxies.iter().map(Faults::struck).sum();
     println!("{} messages, {struck} faults, {kills} kills", obligations.messages());

@@ -55,18 +55,12 @@ fn nothing_acknowledged_is_lost_or_doubled_by_kills_and_a_bad_network() -> Resul
 
 /// A random fault on one of the two ways, or an end of all faults.
 fn disturb(uplink: &Proxy, devices: &Proxy, random: &mut Random) {
-    let acks = AckToxics { lose: 25, double: 25, delay: 25, reorder: 25 };
     match random.below(8) {
-        0 => uplink.heal(),
-        1 => uplink.cut(),
-        2 => uplink.set(Toxics { blackhole: true, ..Toxics::default() }),
-        3 => uplink.set(Toxics { refuse: true, ..Toxics::default() }),
-        4 => uplink.set(Toxics { latency: Duration::from_millis(random.below(40)), ..Toxics::default() }),
         // Towards devices only whole connections fail. A PUBACK that is lost while a later one
         // arrives cannot happen over TCP, and would make a device send its older reading last.
-        5 => devices.cut(),
-        6 => devices.set(Toxics { latency: Duration::from_millis(random.below(10)), ..Toxics::default() }),
-        _ => uplink.set(Toxics { acks, ..Toxics::default() }),
+        0 => devices.cut(),
+        1 => devices.set(Toxics { latency: Duration::from_millis(random.below(10)), ..Toxics::default() }),
+        _ => uplink.disturb(random),
     }
 }
 
