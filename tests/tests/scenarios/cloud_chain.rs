@@ -64,7 +64,7 @@ fn bad_day(store: StoreKind) -> Result<()> {
     let Some(mut stack) = stack else { return Ok(()) };
     stack.deliver_unruly(23);
     let uplink = Proxy::start(stack.server.mqtt_address(), 24)?;
-    stack.agent.stop()?;
+    stack.agent.kill()?;
     stack.agent.set_uplink(Some(uplink.address()));
     stack.agent.set("sync.ack_timeout", "\"2s\"");
     stack.agent.start()?;
