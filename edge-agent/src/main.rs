@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use edge_agent::{Agent, Config, Status, explain, settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Takes in device data, keeps it safe, and brings it to the server.")]
@@ -75,6 +76,10 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
+    // From here on the signals no longer end the process, so that a stop is in order from the first
+    // listener on.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let agent = Agent::start(config).await?;
     if let Some(address) = agent.mqtt_address() {
         println!("mqtt listening on {address}");
@@ -83,9 +88,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         println!("http listening on {address}");
     }
     println!("ready");
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
     agent.stop().await;

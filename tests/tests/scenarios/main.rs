@@ -19,6 +19,7 @@ mod refusals;
 mod s3_compact;
 mod s3_store;
 mod spine;
+mod stops;
 mod template;
 mod timestream;
 mod up;
