@@ -81,7 +81,7 @@ impl Values {
     }
 }
 
-/// What a decoder accepts. What a [`BlockBuilder`] made and stopped at an estimate of 96 KiB is
+/// What a decoder accepts. What a [`BlockBuilder`] made and stopped at an estimate of 1 MiB is
 /// always within the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

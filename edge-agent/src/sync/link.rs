@@ -59,7 +59,7 @@ impl<'a> Link<'a> {
             connection,
             plan,
             pace: Pace::new(settings.bytes_per_second.as_u64(), settings.messages_per_second, now),
-            packer: Packer::new(uplink.gateway.clone()),
+            packer: Packer::new(uplink.gateway.clone(), settings.bytes_per_second.as_u64()),
             ingest_topic: RuleTopic::Ingest(uplink.gateway.clone()).to_string(),
             ack_topic: GatewayTopic::Ack(uplink.gateway.clone()).to_string(),
             live_due: Some(now),

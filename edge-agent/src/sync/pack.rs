@@ -1,20 +1,26 @@
 //! From journal records to one block that fits a message.
 
 use fieldline_journal::{Journal, Record};
-use fieldline_model::{GatewayId, SeqRange, StreamId};
+use fieldline_model::{Class, GatewayId, SeqRange, StreamId};
 use fieldline_wire::record::RecordError;
 use fieldline_wire::{BlockBuilder, record};
 
 use super::plan::Pick;
 
-/// An AWS IoT message holds 128 KiB; this leaves room for topic and headers.
-pub(crate) const BLOCK_BYTES_MAX: usize = 96 * 1024;
-/// A block is unpacked in memory at both ends, so its readings are bounded too.
-const READINGS_MAX: u64 = 65_536;
+/// An AWS IoT message holds 128 KiB; this leaves room for topic and headers. AWS is paid for the block,
+/// so a full one is as large as it can be.
+const BLOCK_BYTES_MAX: u64 = 120 * 1024;
+/// However slow the link, a block is worth its envelope.
+const BLOCK_BYTES_MIN: u64 = 2 * 1024;
+/// A block is unpacked in memory at both ends, so its readings are bounded too: by a quarter of what a
+/// decoder takes ([`fieldline_wire::Limits`]).
+const READINGS_MAX: u64 = 1 << 17;
+/// The same for its bytes before compression, which text that repeats makes very many.
+const UNPACKED_BYTES_MAX: usize = 1 << 20;
 /// So much of the journal is read at once.
-const READ_BYTES: usize = 1024 * 1024;
+const READ_BYTES: usize = 256 * 1024;
 /// So many records are read at once.
-const READ_RECORDS: usize = 8_192;
+const READ_RECORDS: usize = 4_096;
 
 /// A block ready to be sent.
 #[derive(Debug)]
@@ -37,66 +43,108 @@ pub(crate) enum PackError {
 #[derive(Debug, Clone)]
 pub(crate) struct Packer {
     gateway: GatewayId,
+    bytes_max: usize,
     /// Encoded bytes per estimated byte, of late.
     ratio: f64,
 }
 
 impl Packer {
-    pub(crate) fn new(gateway: GatewayId) -> Self {
-        Self { gateway, ratio: 0.5 }
+    /// For a link of this pace: a block takes half a second of it at most, since live readings wait
+    /// while one is on its way.
+    pub(crate) fn new(gateway: GatewayId, bytes_per_second: u64) -> Self {
+        let bytes_max = (bytes_per_second / 2).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES_MAX) as usize;
+        Self { gateway, bytes_max, ratio: 0.5 }
     }
 
     /// As much of the picked run as fits; `None` if nothing of it can be read any more.
     pub(crate) fn pack(&mut self, journal: &Journal, pick: &Pick) -> Result<Option<Packed>, PackError> {
-        let records = journal.read(pick.epoch, pick.range.first, READ_BYTES, READ_RECORDS)?;
-        let mut usable = consecutive(&records, pick.range.last);
-        while usable > 0 {
-            let Some(records) = records.get(..usable) else { break };
-            let (taken, packed) = self.encode(records, pick);
-            match packed {
-                Some(packed) if packed.bytes.len() <= BLOCK_BYTES_MAX || taken == 1 => {
-                    return Ok(Some(packed));
-                }
-                Some(_) => usable = taken / 2,
-                None => break,
+        let mut records_max = usize::MAX;
+        loop {
+            let Some(filled) = self.fill(journal, pick, records_max)? else { return Ok(None) };
+            let records = filled.records;
+            let Some(packed) = self.encode(filled) else { return Ok(None) };
+            if packed.bytes.len() <= self.bytes_max || records == 1 {
+                return Ok(Some(packed));
             }
+            records_max = records / 2;
         }
-        Ok(None)
     }
 
-    /// Builds a block of the first records, up to where it is likely to be full; says of how many.
-    fn encode(&mut self, records: &[Record], pick: &Pick) -> (usize, Option<Packed>) {
-        let Some(first) = records.first() else { return (0, None) };
-        let stream = StreamId { gateway: self.gateway.clone(), epoch: pick.epoch };
-        let mut builder = BlockBuilder::new(stream, pick.class, first.first_seq);
-        let (mut taken, mut last_seq, mut oldest_ms) = (0, first.first_seq, first.appended_ms);
-        for record in records {
-            let full = builder.estimated_bytes() as f64 * self.ratio > BLOCK_BYTES_MAX as f64 * 0.9
-                || builder.count() + u64::from(record.count) > READINGS_MAX;
-            if full && taken > 0 {
+    /// Gathers the first records of the picked run, up to where the block is likely to be full.
+    fn fill(&self, journal: &Journal, pick: &Pick, records_max: usize) -> Result<Option<Filled>, PackError> {
+        let mut filled: Option<Filled> = None;
+        let mut from = pick.range.first;
+        loop {
+            let records = journal.read(pick.epoch, from, READ_BYTES, READ_RECORDS)?;
+            let usable =
+                consecutive(&records, filled.as_ref().map(|filled| filled.next_seq), pick.range.last);
+            let Some(first) = records.first().filter(|_| usable > 0) else { break };
+            let filled = filled.get_or_insert_with(|| Filled::new(self.stream(pick), pick.class, first));
+            let mut takes =
+                |record| filled.records < records_max && self.has_room(filled, record) && filled.take(record);
+            let all = records.iter().take(usable).all(&mut takes);
+            from = filled.next_seq;
+            if !all || usable < records.len() || from > pick.range.last {
                 break;
             }
-            if let Err(error) = fill(&mut builder, record) {
-                // The frame's checksum was good, so another version wrote this: stop before it.
-                tracing::error!(%error, epoch = pick.epoch, seq = record.first_seq, "cannot read a journal record");
-                break;
-            }
-            taken += 1;
-            last_seq = record.first_seq + u64::from(record.count) - 1;
-            oldest_ms = oldest_ms.min(record.appended_ms);
         }
-        let estimated = builder.estimated_bytes().max(1);
-        let Some(block) = builder.finish() else { return (taken, None) };
+        Ok(filled)
+    }
+
+    /// Whether this record is to be added. The first is, whatever its size.
+    fn has_room(&self, filled: &Filled, record: &Record) -> bool {
+        let estimated = filled.builder.estimated_bytes();
+        let full = estimated as f64 * self.ratio > self.bytes_max as f64 * 0.9
+            || estimated > UNPACKED_BYTES_MAX
+            || filled.builder.count() + u64::from(record.count) > READINGS_MAX;
+        filled.records == 0 || !full
+    }
+
+    fn encode(&mut self, filled: Filled) -> Option<Packed> {
+        let estimated = filled.builder.estimated_bytes().max(1);
+        let block = filled.builder.finish()?;
         let bytes = block.encode();
         let ratio = bytes.len() as f64 / estimated as f64;
         // Up at once, down slowly: a block that is too large costs a second encoding.
         self.ratio = if ratio > self.ratio { ratio } else { self.ratio * 0.8 + ratio * 0.2 };
-        (taken, Some(Packed { range: SeqRange::new(first.first_seq, last_seq), bytes, oldest_ms }))
+        Some(Packed { range: block.seqs(), bytes, oldest_ms: filled.oldest_ms })
+    }
+
+    fn stream(&self, pick: &Pick) -> StreamId {
+        StreamId { gateway: self.gateway.clone(), epoch: pick.epoch }
+    }
+}
+
+/// A block that is being filled with whole records.
+struct Filled {
+    builder: BlockBuilder,
+    records: usize,
+    next_seq: u64,
+    oldest_ms: i64,
+}
+
+impl Filled {
+    fn new(stream: StreamId, class: Class, first: &Record) -> Self {
+        let builder = BlockBuilder::new(stream, class, first.first_seq);
+        Self { builder, records: 0, next_seq: first.first_seq, oldest_ms: first.appended_ms }
+    }
+
+    /// Adds a record's readings; `false` if it cannot be read.
+    fn take(&mut self, record: &Record) -> bool {
+        if let Err(error) = push(&mut self.builder, record) {
+            // The frame's checksum was good, so another version wrote this: stop before it.
+            tracing::error!(%error, seq = record.first_seq, "cannot read a journal record");
+            return false;
+        }
+        self.records += 1;
+        self.next_seq = record.first_seq + u64::from(record.count);
+        self.oldest_ms = self.oldest_ms.min(record.appended_ms);
+        true
     }
 }
 
 /// Adds a record's readings; all of them or, on an error, none.
-fn fill(builder: &mut BlockBuilder, record: &Record) -> Result<(), RecordError> {
+fn push(builder: &mut BlockBuilder, record: &Record) -> Result<(), RecordError> {
     for reading in record::decode(&record.payload)? {
         reading?;
     }
@@ -106,9 +154,9 @@ fn fill(builder: &mut BlockBuilder, record: &Record) -> Result<(), RecordError> 
     Ok(())
 }
 
-/// How many records from the first on follow each other without a hole, up to `last`.
-fn consecutive(records: &[Record], last: u64) -> usize {
-    let mut next = None;
+/// How many records from the first on follow each other, and what came before, without a hole, up to
+/// `last`.
+fn consecutive(records: &[Record], mut next: Option<u64>, last: u64) -> usize {
     records
         .iter()
         .take_while(|record| {

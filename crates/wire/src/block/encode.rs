@@ -14,11 +14,14 @@ const ZSTD_LEVEL: i32 = 3;
 /// The packed columns, and their length before compression, 0 if they are not compressed.
 pub(super) fn columns(columns: &[Column]) -> (Vec<u8>, u32) {
     let mut packer = Packer::default();
+    let count = columns.iter().map(|column| column.values.len()).sum();
+    packer.message.number_rests.reserve_exact(count);
     packer.message.base_time = columns.first().and_then(|c| c.times.first()).copied().unwrap_or_default();
     for column in columns {
         packer.column(column);
     }
     let raw = packer.message.encode_to_vec();
+    drop(packer);
     match (zstd::bulk::compress(&raw, ZSTD_LEVEL), u32::try_from(raw.len())) {
         (Ok(packed), Ok(raw_bytes)) if packed.len() < raw.len() => (packed, raw_bytes),
         _ => (raw, 0),

@@ -19,7 +19,7 @@ pub(crate) enum BlockSize {
     Live,
     /// 30,000 readings.
     Usual,
-    /// As many as fit into 96 KiB, as when a backlog is sent.
+    /// About the 131,072 readings that an agent puts into a block when it sends a backlog.
     Full,
 }
 
@@ -28,7 +28,7 @@ impl BlockSize {
         match self {
             Self::Live => 3,
             Self::Usual => 30,
-            Self::Full => 120,
+            Self::Full => 131,
         }
     }
 }

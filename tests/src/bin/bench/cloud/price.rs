@@ -18,7 +18,7 @@ const LAMBDA_GB_SECOND: f64 = 0.000_013_333_4;
 const LAMBDA_PROCESSOR_MIB: f64 = 1769.0;
 /// What a call to another service takes, at a guess; a function is paid while it waits.
 const CALL: Duration = Duration::from_millis(8);
-/// SNS FIFO: publish and delivery to a queue, by the message and by the GB.
+/// SNS FIFO: publish and delivery to a queue, by the message of whatever size, and by the GB.
 const SNS_PUBLISH: f64 = 0.30e-6 + 0.01e-6;
 const SNS_BYTE: f64 = 0.017e-9 + 0.001e-9;
 /// SQS FIFO: a request, for each 64 KB. A block that comes alone is sent, received and deleted.
@@ -57,7 +57,7 @@ impl Bill {
         let base64 = bytes as f64 * 4.0 / 3.0;
         self.0 += RULE_AND_ACTION * (bytes as f64 / IOT_UNIT).ceil();
         let units = (base64 / SQS_UNIT).ceil();
-        self.0 += SNS_PUBLISH * units + SNS_BYTE * base64;
+        self.0 += SNS_PUBLISH + SNS_BYTE * base64;
         self.0 += SQS_REQUEST * (units + units + 1.0);
         // Published by `storage`, delivered to the gateway.
         self.0 += IOT_MESSAGE * 2.0;
