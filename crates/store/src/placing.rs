@@ -18,8 +18,8 @@ use crate::{
 
 /// How often a write begins anew because another one has changed its stream meanwhile.
 const ATTEMPTS_MAX: usize = 8;
-/// Streams whose state is kept in memory between writes.
-const STREAMS_KEPT_MAX: usize = 1_024;
+/// Streams whose lock is kept between writes.
+const LANES_KEPT_MAX: usize = 1_024;
 
 /// A block with its place in the order.
 #[derive(Debug, Clone)]
@@ -93,7 +93,7 @@ pub trait StreamOrders: Send + Sync {
     ) -> Result<Option<u64>, StoreError>;
 }
 
-type Lane = Arc<tokio::sync::Mutex<Option<HeldStream>>>;
+type Lane = Arc<tokio::sync::Mutex<()>>;
 
 /// A [`TimeSeriesStore`] made of points and stream orders that lie in databases of other people.
 ///
@@ -101,6 +101,11 @@ type Lane = Arc<tokio::sync::Mutex<Option<HeldStream>>>;
 /// the two is put again with the block when it comes again. The commit is what counts: from then on the
 /// block is a duplicate. Places across streams follow the clock, in nanoseconds: of two gateways the
 /// later write wins, as far as their functions' clocks agree.
+///
+/// The state of a stream is read for each write and never kept, since another process may have gone on
+/// with the stream meanwhile: with an old state a redelivered block would be taken for new, and its
+/// points put above those of later blocks before the commit tells. What remains is two processes that
+/// write blocks of one stream at the same moment; a queue with a group for each stream keeps them apart.
 pub struct PlacingStore<P, O> {
     points: P,
     orders: O,
@@ -128,7 +133,7 @@ impl<P, O> PlacingStore<P, O> {
     /// Blocks of one stream pass one at a time, in the order of the calls.
     fn lane(&self, stream: &StreamId) -> Lane {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if lanes.len() >= STREAMS_KEPT_MAX && !lanes.contains_key(stream) {
+        if lanes.len() >= LANES_KEPT_MAX && !lanes.contains_key(stream) {
             // Whoever writes at this moment holds a clone.
             lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
         }
@@ -153,20 +158,13 @@ impl<P: PointStore, O: StreamOrders + Ledger> TimeSeriesStore for PlacingStore<P
         let block = &received.block;
         let (stream, seqs) = (&block.stream, block.seqs());
         let lane = self.lane(stream);
-        let mut kept = lane.lock().await;
+        let _alone = lane.lock().await;
         for _ in 0..ATTEMPTS_MAX {
-            // Taken, so that a failure below leaves nothing behind that may be wrong.
-            let before = match kept.take() {
-                Some(held) => held,
-                None => self.orders.load(stream).await?,
-            };
+            let before = self.orders.load(stream).await?;
             let mut after = before.clone();
             let mut counter = before.place.max((self.clock)().nanos().max(0).unsigned_abs());
             let (place, new) = match after.order.admit(seqs, &mut counter) {
-                Admission::Duplicate => {
-                    *kept = Some(before);
-                    return Ok(Written { seqs, new: 0 });
-                }
+                Admission::Duplicate => return Ok(Written { seqs, new: 0 }),
                 Admission::OutOfBounds => {
                     let what = "its numbers are out of bounds".to_owned();
                     return Err(StoreError::Refused { what });
@@ -179,8 +177,7 @@ impl<P: PointStore, O: StreamOrders + Ledger> TimeSeriesStore for PlacingStore<P
             for part in self.points.put(&placed).await? {
                 self.set_aside(&received, part).await?;
             }
-            if let Some(revision) = self.orders.commit(stream, block.class, &after).await? {
-                *kept = Some(HeldStream { revision, ..after });
+            if self.orders.commit(stream, block.class, &after).await?.is_some() {
                 return Ok(Written { seqs, new });
             }
             tracing::info!(%stream, "another writer has changed the stream; once more");

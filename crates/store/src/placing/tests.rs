@@ -1,7 +1,8 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use fieldline_model::{Books, GatewayId, SeqRange};
+use fieldline_model::{Books, GatewayId, Quality, ReadingRef, SeqRange, Value, ValueRef};
+use fieldline_wire::BlockBuilder;
 
 use super::*;
 use crate::contract::{self, Feed};
@@ -99,6 +100,35 @@ async fn a_commit_that_is_lost_is_made_up_for_by_the_redelivery() {
         assert_eq!(written, expected);
     }
     contract::assert_same_points(&store, &model).await;
+}
+
+/// What another process does with a block that is given to it.
+async fn written_elsewhere(store: &PlacingStore<MemoryStore, Meddled>, received: &Arc<ReceivedBlock>) {
+    let stream = &received.block.stream;
+    let mut held = store.orders.load(stream).await.unwrap();
+    let mut place = (store.clock)().nanos().unsigned_abs();
+    held.order.admit(received.block.seqs(), &mut place);
+    held.place = place;
+    store.points.put(&PlacedBlock { received: Arc::clone(received), place, newest: true }).await.unwrap();
+    store.orders.commit(stream, received.block.class, &held).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_redelivery_after_others_have_written_changes_nothing() {
+    let store = store(0);
+    let reading = |seq: u64, value: f64| {
+        let stream = StreamId { gateway: GatewayId::new("gw").unwrap(), epoch: 1 };
+        let mut builder = BlockBuilder::new(stream, Class::Live, seq);
+        let (time, value) = (Timestamp::from_nanos(5), ValueRef::Float(value));
+        builder.push(ReadingRef { device: "pump", metric: "flow", time, value, quality: Quality::Good });
+        Arc::new(ReceivedBlock::new(builder.finish().unwrap(), Timestamp::EPOCH))
+    };
+    store.write(reading(1, 1.0)).await.unwrap();
+    written_elsewhere(&store, &reading(2, 2.0)).await;
+    written_elsewhere(&store, &reading(3, 3.0)).await;
+    assert!(store.write(reading(2, 2.0)).await.unwrap().is_duplicate());
+    let latest = store.latest(&DeviceId::new("pump").unwrap()).await.unwrap();
+    assert_eq!(latest[0].point.value, Value::Float(3.0));
 }
 
 /// Takes everything but one metric.
