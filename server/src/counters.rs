@@ -92,7 +92,7 @@ impl Counters {
     /// Counts a block that `storage` has settled.
     pub(crate) fn block(&self, outcome: Option<&storage::Outcome>, readings: u64) {
         match outcome {
-            Some(storage::Outcome::Stored) => {
+            Some(storage::Outcome::Stored { .. }) => {
                 self.blocks.increment(1);
                 self.block_readings.increment(readings);
             }

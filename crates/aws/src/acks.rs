@@ -1,11 +1,21 @@
 //! Acknowledgements to gateways over AWS IoT Core.
 
+use std::time::Duration;
+
 use aws_sdk_iotdataplane::Client;
+use aws_sdk_iotdataplane::config::timeout::TimeoutConfig;
 use aws_sdk_iotdataplane::primitives::Blob;
 use fieldline_model::{AckMessage, GatewayId, GatewayTopic};
 use fieldline_store::StoreError;
 
 use crate::{Aws, failure};
+
+/// An attempt is answered, or it has failed.
+const ATTEMPT: Duration = Duration::from_secs(3);
+/// Then the acknowledgement is given up. It can be: the gateway sends the readings again and is told
+/// then. What may not be is that a batch whose blocks are stored comes again, and in the end among the dead
+/// letters, since the function's time ran out over it.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Publishes on `fieldline/<gateway>/ack`. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -16,7 +26,14 @@ pub struct IotAcks {
 impl IotAcks {
     /// `endpoint` is the URL of the account's data plane, `https://…-ats.iot.<region>.amazonaws.com`.
     pub fn new(aws: &Aws, endpoint: &str) -> Self {
-        let config = aws_sdk_iotdataplane::config::Builder::from(aws.config()).endpoint_url(endpoint);
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(ATTEMPT)
+            .operation_attempt_timeout(ATTEMPT)
+            .operation_timeout(PATIENCE)
+            .build();
+        let config = aws_sdk_iotdataplane::config::Builder::from(aws.config())
+            .endpoint_url(endpoint)
+            .timeout_config(timeouts);
         Self { client: Client::from_conf(config.build()) }
     }
 

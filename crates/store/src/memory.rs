@@ -62,13 +62,13 @@ impl Inner {
     fn write(&mut self, block: &Block) -> Result<Written, StoreError> {
         let stream = self.streams.entry(block.stream.clone()).or_insert_with(|| Stream::new(block.class));
         match stream.held.order.admit(block.seqs(), &mut self.counter) {
-            Admission::Duplicate => Ok(Written { seqs: block.seqs(), new: 0 }),
+            Admission::Duplicate => Ok(Written { seqs: block.seqs(), new: 0, set_aside: 0 }),
             Admission::OutOfBounds => {
                 Err(StoreError::Refused { what: "its numbers are out of bounds".to_owned() })
             }
             Admission::New { order, count } => {
                 self.apply(block, order);
-                Ok(Written { seqs: block.seqs(), new: count })
+                Ok(Written { seqs: block.seqs(), new: count, set_aside: 0 })
             }
         }
     }

@@ -164,7 +164,7 @@ impl<P: PointStore, O: StreamOrders + Ledger> TimeSeriesStore for PlacingStore<P
             let mut after = before.clone();
             let mut counter = before.place.max((self.clock)().nanos().max(0).unsigned_abs());
             let (place, new) = match after.order.admit(seqs, &mut counter) {
-                Admission::Duplicate => return Ok(Written { seqs, new: 0 }),
+                Admission::Duplicate => return Ok(Written { seqs, new: 0, set_aside: 0 }),
                 Admission::OutOfBounds => {
                     let what = "its numbers are out of bounds".to_owned();
                     return Err(StoreError::Refused { what });
@@ -174,11 +174,13 @@ impl<P: PointStore, O: StreamOrders + Ledger> TimeSeriesStore for PlacingStore<P
             let newest = place > before.place;
             after.place = before.place.max(place);
             let placed = PlacedBlock { received: Arc::clone(&received), place, newest };
-            for part in self.points.put(&placed).await? {
+            let parts = self.points.put(&placed).await?;
+            let set_aside = parts.len() as u64;
+            for part in parts {
                 self.set_aside(&received, part).await?;
             }
             if self.orders.commit(stream, block.class, &after).await?.is_some() {
-                return Ok(Written { seqs, new });
+                return Ok(Written { seqs, new, set_aside });
             }
             tracing::info!(%stream, "another writer has changed the stream; once more");
         }

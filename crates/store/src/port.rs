@@ -32,6 +32,8 @@ pub struct Written {
     pub seqs: SeqRange,
     /// How many of them were not stored before; 0 for a redelivered block.
     pub new: u64,
+    /// How many parts of the block the database can never take: the ledger's quarantine has them.
+    pub set_aside: u64,
 }
 
 impl Written {

@@ -16,9 +16,13 @@ use fieldline_lambda::{Environment, Metric, SettingError, Unit, emit, open_store
 use fieldline_model::{GatewayId, StreamId, Timestamp};
 use fieldline_store::{ReceivedBlock, Refused};
 use fieldline_wire::{Block, Limits};
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 
 use crate::{Context, Outcome, handle_in_order};
+
+/// Streams whose blocks are written at the same time. A full block is some 55 MB as records of Timestream,
+/// and the function has 512 MB.
+const STREAMS_AT_ONCE: usize = 4;
 
 /// What the function works with, made once.
 #[derive(Debug, Clone)]
@@ -40,6 +44,7 @@ struct Tally {
     stored: u64,
     readings: u64,
     duplicates: u64,
+    /// Blocks that lie in the quarantine, whole or in part.
     quarantined: u64,
 }
 
@@ -82,16 +87,19 @@ impl Cloud {
                 },
             }
         }
-        for tally in join_all(streams.values().map(|deliveries| self.stream(deliveries))).await {
+        let streams = stream::iter(streams.into_values()).map(|deliveries| self.stream(deliveries));
+        let mut tallies = streams.buffer_unordered(STREAMS_AT_ONCE);
+        while let Some(tally) = tallies.next().await {
             total.add(tally);
         }
+        drop(tallies);
         total.emit(began);
         let mut answer = SqsBatchResponse::default();
         answer.batch_item_failures = total.failed.into_iter().map(failure).collect();
         Ok(answer)
     }
 
-    async fn stream(&self, deliveries: &[Delivery]) -> Tally {
+    async fn stream(&self, deliveries: Vec<Delivery>) -> Tally {
         let blocks: Vec<_> = deliveries.iter().map(|delivery| Arc::clone(&delivery.block)).collect();
         let mut outcomes = handle_in_order(&blocks, &self.context).await.into_iter();
         let mut tally = Tally::default();
@@ -173,8 +181,9 @@ fn failure(message: String) -> BatchItemFailure {
 impl Tally {
     fn count(&mut self, outcome: Outcome, readings: u64) {
         match outcome {
-            Outcome::Stored => {
+            Outcome::Stored { set_aside } => {
                 self.stored += 1;
+                self.quarantined += u64::from(set_aside > 0);
                 self.readings += readings;
             }
             Outcome::Duplicate => self.duplicates += 1,

@@ -63,7 +63,10 @@ impl fmt::Debug for Context {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It is stored; at least one of its readings was not before.
-    Stored,
+    Stored {
+        /// So many parts of it the store can never take; the ledger's quarantine has them.
+        set_aside: u64,
+    },
     /// All of it was stored already.
     Duplicate,
     /// It can never be stored; the ledger's quarantine has it.
@@ -114,7 +117,7 @@ async fn tell(settled: impl Iterator<Item = &Arc<ReceivedBlock>>, context: &Cont
 async fn write(block: &Arc<ReceivedBlock>, context: &Context) -> Result<Outcome, StoreError> {
     match context.store.write(Arc::clone(block)).await {
         Ok(written) if written.is_duplicate() => Ok(Outcome::Duplicate),
-        Ok(_) => Ok(Outcome::Stored),
+        Ok(written) => Ok(Outcome::Stored { set_aside: written.set_aside }),
         Err(StoreError::Refused { what }) => {
             quarantine(block, &what, context).await?;
             Ok(Outcome::Quarantined)

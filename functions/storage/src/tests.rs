@@ -92,7 +92,7 @@ async fn the_acks_of_one_call_are_one_message_for_each_stream() {
     let blocks =
         vec![block("gw-1", 1, 10), block("gw-2", 1, 5), block("gw-1", 11, 20), block("gw-1", 31, 40)];
     let outcomes = handle(blocks, &bench.context).await;
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Outcome::Stored))));
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Outcome::Stored { .. }))));
     let acks = bench.mailbox.acks.lock().unwrap();
     assert_eq!(acks.len(), 2);
     let ack = |runs| AckMessage { epoch: 3, stored: ranges(runs) };
@@ -103,7 +103,7 @@ async fn the_acks_of_one_call_are_one_message_for_each_stream() {
 #[tokio::test]
 async fn a_duplicate_is_acknowledged_again() {
     let bench = bench(Mailbox::default(), 0, 0);
-    for expected in [Outcome::Stored, Outcome::Duplicate] {
+    for expected in [Outcome::Stored { set_aside: 0 }, Outcome::Duplicate] {
         let outcomes = handle(vec![block("gw-1", 1, 10)], &bench.context).await;
         assert_eq!(*outcomes[0].as_ref().unwrap(), expected);
     }
@@ -137,5 +137,5 @@ async fn a_block_that_can_never_be_stored_is_quarantined_and_acknowledged() {
 async fn an_acknowledgement_that_cannot_be_sent_fails_nothing() {
     let bench = bench(Mailbox { broken: true, ..Mailbox::default() }, 0, 0);
     let outcomes = handle(vec![block("gw-1", 1, 10)], &bench.context).await;
-    assert_eq!(*outcomes[0].as_ref().unwrap(), Outcome::Stored);
+    assert_eq!(*outcomes[0].as_ref().unwrap(), Outcome::Stored { set_aside: 0 });
 }

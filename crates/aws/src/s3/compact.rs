@@ -56,9 +56,8 @@ pub struct Compacted {
 }
 
 impl ParquetStore {
-    /// Merges the small objects of one day (`2026-11-22`) or of all, gateway by gateway; after all of them
-    /// the catalog is brought up to date. It may be cut
-    /// off at any moment and run beside itself: questions are answered the same before, after and in
+    /// Merges the small objects of one day (`2026-11-22`) or of all, the newest first, gateway by gateway;
+    /// after all of them the catalog is brought up to date. It may be cut off at any moment and run beside itself: questions are answered the same before, after and in
     /// between. What fails in one folder is logged and counted, and the others are done.
     ///
     /// # Errors
@@ -71,7 +70,8 @@ impl ParquetStore {
             None => self.days(&ALWAYS).await.map_err(Trouble::into_error)?,
         };
         let mut total = Compacted::default();
-        for day in days {
+        // Where time runs out, it does so among days that earlier runs have merged.
+        for day in days.into_iter().rev() {
             let mut folders: BTreeSet<String> = BTreeSet::new();
             for object in self.objects(&day).await.map_err(Trouble::into_error)? {
                 folders.insert(format!("{}/", key::split(&object.key).0));

@@ -156,7 +156,8 @@ async fn what_the_database_never_takes_is_set_aside_with_its_reason() {
     let store = PlacingStore::new(Choosy::default(), Meddled::default(), ticking());
     let block = Feed::new(1).blocks().remove(0);
     let (gateway, seqs) = (block.stream.gateway.clone(), block.seqs());
-    store.write(Arc::new(ReceivedBlock::new(block, Timestamp::EPOCH))).await.unwrap();
+    let written = store.write(Arc::new(ReceivedBlock::new(block, Timestamp::EPOCH))).await.unwrap();
+    assert_eq!(written.set_aside, 1);
     let ledger = store.orders.ledger(Some(&gateway)).await.unwrap();
     assert_eq!(ledger[0].refused["too-old"], 1);
     assert_eq!(ledger[0].streams[0].stored, RangeSet::from(vec![SeqRange::new(seqs.first, seqs.last)]));

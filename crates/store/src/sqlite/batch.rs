@@ -117,13 +117,13 @@ impl<'a> Stage<'a> {
         match admission {
             Admission::Duplicate => {
                 self.duplicates += 1;
-                Ok(Written { seqs: block.seqs(), new: 0 })
+                Ok(Written { seqs: block.seqs(), new: 0, set_aside: 0 })
             }
             Admission::OutOfBounds => Err(refused("its sequence numbers are out of bounds")),
             Admission::New { order, count } => {
                 let plain = order == self.counter && self.bases.is_empty();
                 self.entries.push(Entry { received, order, plain, new: count, series });
-                Ok(Written { seqs: block.seqs(), new: count })
+                Ok(Written { seqs: block.seqs(), new: count, set_aside: 0 })
             }
         }
     }
