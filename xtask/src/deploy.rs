@@ -70,11 +70,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         return destroy(&tools, options.environment);
     }
     let settings = std::fs::read_to_string(root().join("infra/samconfig.toml"))?;
-    let wish = Wish {
-        environment: options.environment.name(),
-        region: tools.region.as_deref(),
-        settings: &settings,
-    };
+    let environment = options.environment.name();
+    let parameters = merged(overrides(&settings, environment)?, &options.parameters);
+    let wish = Wish { environment, region: tools.region.as_deref(), parameters: &parameters };
     let checks = checks::all(wish, &mut |command| tools.ask(command));
     for check in &checks {
         println!("{}", check.line());
@@ -88,21 +86,22 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         println!("\nnothing is missing");
         return Ok(true);
     }
-    deploy(&tools, options, &settings)
+    deploy(&tools, environment, parameters)
 }
 
-fn deploy(tools: &Tools, options: &Options, settings: &str) -> Result<bool> {
+fn deploy(tools: &Tools, environment: &str, mut parameters: Vec<String>) -> Result<bool> {
     let query = ["aws", "iot", "describe-endpoint", "--endpoint-type", "iot:Data-ATS", "--query"];
     let query = [&query[..], &["endpointAddress", "--output", "text"]].concat();
     let endpoint =
         tools.ask(&query).map_err(anyhow::Error::msg).context("the address of AWS IoT's data plane")?;
-    let environment = options.environment.name();
-    let mut parameters = overrides(settings, environment)?;
-    parameters.push(format!("IotEndpoint={}", endpoint.trim()));
-    parameters.extend(options.parameters.iter().cloned());
-    // Runs `cargo lambda build --release --arm64` for each function of the template.
+    if !parameters.iter().any(|text| text.starts_with("IotEndpoint=")) {
+        parameters.push(format!("IotEndpoint={}", endpoint.trim()));
+    }
+    // Runs `cargo lambda build --release --arm64` for each function of the template; the parameters say
+    // whether it is arm64.
     println!("\n=== sam build");
-    if !tools.sam(&["build", "--config-env", environment]).status()?.success() {
+    let mut command = tools.sam(&["build", "--config-env", environment, "--parameter-overrides"]);
+    if !command.args(&parameters).status()?.success() {
         return Ok(false);
     }
     println!("\n=== sam deploy");
@@ -119,6 +118,14 @@ fn overrides(settings: &str, environment: &str) -> Result<Vec<String>> {
     let list =
         list.with_context(|| format!("infra/samconfig.toml has no {environment}.deploy.parameters"))?;
     Ok(list.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect())
+}
+
+/// The parameters, each once; one of `more` stands in the place of one that is set already.
+fn merged(mut set: Vec<String>, more: &[String]) -> Vec<String> {
+    let name = |text: &str| text.split_once('=').map_or(text, |(name, _)| name).to_owned();
+    set.retain(|text| !more.iter().any(|other| name(other) == name(text)));
+    set.extend(more.iter().cloned());
+    set
 }
 
 fn destroy(tools: &Tools, environment: Environment) -> Result<bool> {
@@ -202,5 +209,12 @@ mod tests {
             assert!(found.contains(&format!("TimeSeriesStore={}", environment.name())), "{found:?}");
         }
         assert!(overrides(&settings, "elsewhere").is_err());
+    }
+
+    #[test]
+    fn a_parameter_of_the_command_line_stands_for_the_one_in_the_file() {
+        let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let set = list(&["A=1", "AB=2"]);
+        assert_eq!(merged(set, &list(&["A=3", "C=4"])), list(&["AB=2", "A=3", "C=4"]));
     }
 }

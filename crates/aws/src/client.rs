@@ -12,6 +12,8 @@ const ATTEMPTS_MAX: u32 = 5;
 const CONNECT: Duration = Duration::from_secs(3);
 /// An attempt is answered, or it has failed.
 const ATTEMPT: Duration = Duration::from_secs(10);
+/// A call is answered, with all its attempts, or it has failed: an HTTP API waits for 30 s.
+const CALL: Duration = Duration::from_secs(20);
 
 /// The settings that all clients share: region, credentials, endpoint, HTTP client, retries. They come
 /// from AWS's own environment variables and profiles. Cheap to clone.
@@ -56,8 +58,11 @@ impl Aws {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
             .build_https();
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_attempt_timeout(ATTEMPT)
+            .operation_timeout(CALL)
+            .build();
         aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))

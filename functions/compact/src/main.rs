@@ -8,7 +8,7 @@ use fieldline_lambda::{Environment, initialise, run};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match initialise(Cloud::from(&Environment::of_process())).await {
-        Ok(cloud) => run(|event| cloud.handle(event)).await,
+        Ok(cloud) => run(|event, _deadline| cloud.handle(event)).await,
         Err(code) => code,
     }
 }

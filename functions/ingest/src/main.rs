@@ -8,7 +8,7 @@ use ingest::lambda::Cloud;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match initialise(Cloud::from(&Environment::of_process())).await {
-        Ok(cloud) => run(|event| cloud.handle(event)).await,
+        Ok(cloud) => run(|event, _deadline| cloud.handle(event)).await,
         Err(code) => code,
     }
 }

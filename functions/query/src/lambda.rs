@@ -8,13 +8,17 @@ use fieldline_lambda::{Environment, SettingError, now, open_stores};
 
 use crate::{State, router};
 
+/// Lambda answers with 6 MB at most.
+const PAGE_BYTES_MAX: usize = 5 << 20;
+
 /// The router over the store that the settings name.
 ///
 /// # Errors
 /// A setting is missing or wrong.
 pub async fn routes(environment: &Environment) -> Result<Router, SettingError> {
     let stores = open_stores(environment, &Aws::load().await).await?;
-    Ok(router(State::new(stores.readings, stores.ledger, now)))
+    let state = State::new(stores.readings, stores.ledger, now).with_page_bytes_max(PAGE_BYTES_MAX);
+    Ok(router(state))
 }
 
 /// Answers requests until Lambda ends the process.

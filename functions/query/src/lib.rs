@@ -47,6 +47,7 @@ pub struct State {
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     own: Option<GatewayId>,
+    page_bytes_max: usize,
 }
 
 impl State {
@@ -56,13 +57,20 @@ impl State {
         ledger: Arc<dyn Ledger>,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Self {
-        Self { store, ledger, clock: Arc::new(clock), own: None }
+        Self { store, ledger, clock: Arc::new(clock), own: None, page_bytes_max: usize::MAX }
     }
 
     /// Names the gateway under which the server keeps what reaches it without one.
     #[must_use]
     pub fn with_own(mut self, gateway: GatewayId) -> Self {
         self.own = Some(gateway);
+        self
+    }
+
+    /// Where an answer may have so many bytes only: a page of series then ends earlier, with `next`.
+    #[must_use]
+    pub fn with_page_bytes_max(mut self, bytes: usize) -> Self {
+        self.page_bytes_max = bytes;
         self
     }
 }

@@ -20,17 +20,29 @@ pub(crate) async fn series(
     params: Result<Query<Params>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(params) = params.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let request = params.read()?;
-    let page = state.store.series(&request.query).await.map_err(|error| match error {
-        StoreError::Query { .. } => Problem::bad_request(error.to_string()),
-        other => Problem::store(&other),
-    })?;
-    Ok(json(written(&page, &request)))
+    let mut request = params.read()?;
+    loop {
+        let page = state.store.series(&request.query).await.map_err(|error| match error {
+            StoreError::Query { .. } => Problem::bad_request(error.to_string()),
+            other => Problem::store(&other),
+        })?;
+        let answer = written(&page, &request);
+        let points = points(&page);
+        if answer.len() <= state.page_bytes_max || points <= 1 {
+            return Ok(json(answer));
+        }
+        // What is asked for in a smaller page ends with a `next` of its own.
+        let share = state.page_bytes_max as f64 / answer.len() as f64;
+        request.query.limit = ((points as f64 * share * 0.9) as usize).max(1);
+    }
+}
+
+fn points(page: &SeriesPage) -> usize {
+    page.series.iter().map(|series| series.points.len()).sum()
 }
 
 fn written(page: &SeriesPage, request: &Request) -> Vec<u8> {
-    let points: usize = page.series.iter().map(|series| series.points.len()).sum();
-    let mut out = Vec::with_capacity(256 + points * POINT_BYTES + page.series.len() * 64);
+    let mut out = Vec::with_capacity(256 + points(page) * POINT_BYTES + page.series.len() * 64);
     match &request.single {
         Some((device, metric)) => {
             let series = page.series.first();

@@ -41,7 +41,10 @@ async fn filled() -> Arc<MemoryStore> {
 }
 
 async fn get(store: &Arc<MemoryStore>, path: &str) -> (StatusCode, String, String) {
-    let state = State::new(store.clone(), store.clone(), || Timestamp::from_nanos(99 * MINUTE));
+    asked(State::new(store.clone(), store.clone(), || Timestamp::from_nanos(99 * MINUTE)), path).await
+}
+
+async fn asked(state: State, path: &str) -> (StatusCode, String, String) {
     let request = Request::get(path).body(Body::empty()).unwrap();
     let response = router(state).oneshot(request).await.unwrap();
     let status = response.status();
@@ -118,6 +121,26 @@ async fn pages_follow_each_other_without_a_hole() {
         path = format!("/api/v1/series?device=press-4&metric=temperature&limit=3&next={next}");
     }
     assert_eq!(times, (0..10).map(|minute| minute * 60_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_page_ends_where_the_answer_would_be_too_long() {
+    let store = filled().await;
+    let state = State::new(store.clone(), store, || Timestamp::EPOCH).with_page_bytes_max(200);
+    let mut path = "/api/v1/series?device=press-*&metric=*".to_owned();
+    let (mut points, mut pages) = (0, 0);
+    loop {
+        let (_, _, body) = asked(state.clone(), &path).await;
+        assert!(body.len() <= 200, "{body}");
+        let page: Value = serde_json::from_str(&body).unwrap();
+        let series = page["series"].as_array().unwrap();
+        points += series.iter().map(|series| series["points"].as_array().unwrap().len()).sum::<usize>();
+        pages += 1;
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api/v1/series?device=press-*&metric=*&next={next}");
+    }
+    assert_eq!(points, 23);
+    assert!(pages > 3, "{pages} pages");
 }
 
 #[tokio::test]

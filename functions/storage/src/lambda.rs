@@ -5,7 +5,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use base64::Engine;
@@ -23,6 +23,10 @@ use crate::{Context, Outcome, handle_in_order};
 /// Streams whose blocks are written at the same time. A full block is some 55 MB as records of Timestream,
 /// and the function has 512 MB.
 const STREAMS_AT_ONCE: usize = 4;
+
+/// So long before its end a batch is cut short. Acknowledgements take up to 8 s, and what is answered is
+/// not delivered again for nothing.
+const RESERVE: Duration = Duration::from_secs(12);
 
 /// What the function works with, made once.
 #[derive(Debug, Clone)]
@@ -61,14 +65,19 @@ impl Cloud {
         Ok(Self { context: Context { store: stores.readings, ledger: stores.ledger, acks } })
     }
 
-    /// Handles a batch. Messages of one group are blocks of one stream: they are stored in their order,
+    /// Handles a batch, and answers before `deadline`, when Lambda would end it. Messages of one group are blocks of one stream: they are stored in their order,
     /// and at the first that fails that group stops; what was not done is named in the answer and
     /// comes again. Groups do not wait for each other.
     ///
     /// # Errors
     /// None: each message answers for itself.
-    pub async fn handle(&self, event: SqsEvent) -> Result<SqsBatchResponse, fieldline_lambda::Error> {
+    pub async fn handle(
+        &self,
+        event: SqsEvent,
+        deadline: Instant,
+    ) -> Result<SqsBatchResponse, fieldline_lambda::Error> {
         let began = Instant::now();
+        let until = deadline.checked_sub(RESERVE).unwrap_or(began);
         let mut total = Tally::default();
         let mut streams: BTreeMap<StreamId, Vec<Delivery>> = BTreeMap::new();
         for message in event.records {
@@ -87,7 +96,7 @@ impl Cloud {
                 },
             }
         }
-        let streams = stream::iter(streams.into_values()).map(|deliveries| self.stream(deliveries));
+        let streams = stream::iter(streams.into_values()).map(|deliveries| self.stream(deliveries, until));
         let mut tallies = streams.buffer_unordered(STREAMS_AT_ONCE);
         while let Some(tally) = tallies.next().await {
             total.add(tally);
@@ -99,9 +108,9 @@ impl Cloud {
         Ok(answer)
     }
 
-    async fn stream(&self, deliveries: Vec<Delivery>) -> Tally {
+    async fn stream(&self, deliveries: Vec<Delivery>, until: Instant) -> Tally {
         let blocks: Vec<_> = deliveries.iter().map(|delivery| Arc::clone(&delivery.block)).collect();
-        let mut outcomes = handle_in_order(&blocks, &self.context).await.into_iter();
+        let mut outcomes = handle_in_order(&blocks, &self.context, until.into()).await.into_iter();
         let mut tally = Tally::default();
         for delivery in deliveries {
             let block = format!("{}/{}", delivery.block.block.stream, delivery.block.block.seqs());

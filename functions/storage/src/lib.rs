@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use fieldline_model::{AckMessage, GatewayId, RangeSet, SeqRange, StreamId};
 use fieldline_store::{Ledger, ReceivedBlock, Refused, StoreError, TimeSeriesStore};
 use futures_util::future::join_all;
+use tokio::time::{Instant, timeout_at};
 
 /// What goes wrong behind [`Acks`]; the whole chain is for the log.
 pub type PortError = Box<dyn std::error::Error + Send + Sync>;
@@ -82,16 +83,20 @@ pub async fn handle(blocks: Vec<Arc<ReceivedBlock>>, context: &Context) -> Vec<R
     outcomes
 }
 
-/// Writes blocks one after the other and acknowledges them, but stops at the first that fails: then
-/// there are fewer outcomes than blocks, and the last one is an error. For ordered queues, which deliver
-/// what was not done again in its order.
+/// Writes blocks one after the other and acknowledges them, but stops at the first that fails, or is not
+/// stored by `until`: then there are fewer outcomes than blocks, and the last one is an error. For
+/// ordered queues, which deliver what was not done again in its order.
 pub async fn handle_in_order(
     blocks: &[Arc<ReceivedBlock>],
     context: &Context,
+    until: Instant,
 ) -> Vec<Result<Outcome, StoreError>> {
     let mut outcomes = Vec::with_capacity(blocks.len());
     for block in blocks {
-        let outcome = write(block, context).await;
+        // A write that is given up is one that a crash has cut off: it is made good by the redelivery.
+        let outcome = timeout_at(until, write(block, context)).await.unwrap_or_else(|_elapsed| {
+            Err(StoreError::Unavailable { service: "the store", source: "no time is left".into() })
+        });
         let failed = outcome.is_err();
         outcomes.push(outcome);
         if failed {

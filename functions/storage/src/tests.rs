@@ -31,12 +31,16 @@ struct Picky {
     fails: u64,
 }
 
+/// The number of a block that takes for ever.
+const ENDLESS: u64 = 1_001;
+
 #[async_trait]
 impl TimeSeriesStore for Picky {
     async fn write(&self, block: Arc<ReceivedBlock>) -> Result<Written, StoreError> {
         match block.block.first_seq {
             first if first == self.refuses => Err(StoreError::Refused { what: "too many series".to_owned() }),
             first if first == self.fails => Err(StoreError::Full),
+            ENDLESS => std::future::pending().await,
             _ => self.inner.write(block).await,
         }
     }
@@ -120,6 +124,17 @@ async fn a_block_that_fails_is_not_acknowledged_and_takes_no_other_with_it() {
     assert!(matches!(outcomes[1], Err(StoreError::Full)));
     let acks = bench.mailbox.acks.lock().unwrap();
     assert_eq!(acks[0].1.stored, ranges(&[(1, 10), (21, 30)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_stored_in_time_comes_again_and_the_rest_is_acknowledged() {
+    let bench = bench(Mailbox::default(), 0, 0);
+    let blocks = [block("gw-1", 991, 1_000), block("gw-1", ENDLESS, 1_010), block("gw-1", 1_011, 1_020)];
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(40);
+    let outcomes = handle_in_order(&blocks, &bench.context, until).await;
+    assert_eq!(tokio::time::Instant::now(), until);
+    assert!(matches!(outcomes[..], [Ok(Outcome::Stored { .. }), Err(StoreError::Unavailable { .. })]));
+    assert_eq!(bench.mailbox.acks.lock().unwrap()[0].1.stored, ranges(&[(991, 1_000)]));
 }
 
 #[tokio::test]

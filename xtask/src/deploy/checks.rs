@@ -3,8 +3,6 @@
 /// What a command said: its output, or why it failed.
 pub(super) type Answer = Result<String, String>;
 
-/// The target of the functions' processor.
-const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// Below this many functions at a time AWS gives no account anything, and the chain would stall.
 const CONCURRENCY_MIN: u32 = 5;
 /// The address that infra/samconfig.toml has until somebody puts theirs.
@@ -33,13 +31,28 @@ pub(super) struct Wish<'a> {
     /// An environment of infra/samconfig.toml.
     pub(super) environment: &'a str,
     pub(super) region: Option<&'a str>,
-    /// The text of infra/samconfig.toml.
-    pub(super) settings: &'a str,
+    /// The template's parameters, as `NAME=VALUE`, each once.
+    pub(super) parameters: &'a [String],
+}
+
+impl Wish<'_> {
+    fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find_map(|text| text.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// The Rust target of the functions' processor; arm64 is the template's default.
+    fn target(&self) -> &'static str {
+        match self.parameter("Architecture") {
+            Some("x86_64") => "x86_64-unknown-linux-gnu",
+            _ => "aarch64-unknown-linux-gnu",
+        }
+    }
 }
 
 /// Looks at everything. `run` runs a command, its program first.
 pub(super) fn all(wish: Wish<'_>, run: &mut dyn FnMut(&[&str]) -> Answer) -> Vec<Check> {
-    let mut checks = vec![target(run), tool("cargo-lambda", &["cargo", "lambda", "--version"], run)];
+    let mut checks =
+        vec![target(wish.target(), run), tool("cargo-lambda", &["cargo", "lambda", "--version"], run)];
     checks.push(tool("zig", &["python3", "-m", "ziglang", "version"], run));
     checks.push(tool("sam", &["sam", "--version"], run));
     let region = region(wish.region);
@@ -49,18 +62,18 @@ pub(super) fn all(wish: Wish<'_>, run: &mut dyn FnMut(&[&str]) -> Answer) -> Vec
     checks.push(asked("account's limit", reachable, || concurrency(run)));
     match wish.environment {
         "timestream" => checks.push(asked("Timestream", reachable, || timestream(run))),
-        "influxdb" => checks.push(database(wish.settings)),
+        "influxdb" => checks.push(database(wish.parameter("InfluxUrl"))),
         _ => {}
     }
     checks
 }
 
-fn target(run: &mut dyn FnMut(&[&str]) -> Answer) -> Check {
+fn target(target: &str, run: &mut dyn FnMut(&[&str]) -> Answer) -> Check {
     let verdict = match run(&["rustup", "target", "list", "--installed"]) {
-        Ok(list) if list.lines().any(|line| line.trim() == TARGET) => Ok(TARGET.to_owned()),
-        Ok(_) => Err(format!("rustup target add {TARGET}")),
+        Ok(list) if list.lines().any(|line| line.trim() == target) => Ok(target.to_owned()),
+        Ok(_) => Err(format!("rustup target add {target}")),
         Err(why) => {
-            Err(format!("rustup does not answer ({why}); install Rust with it, then the target {TARGET}"))
+            Err(format!("rustup does not answer ({why}); install Rust with it, then the target {target}"))
         }
     };
     Check { name: "Rust target", verdict }
@@ -116,11 +129,14 @@ fn timestream(run: &mut dyn FnMut(&[&str]) -> Answer) -> Result<String, String> 
     })
 }
 
-fn database(settings: &str) -> Check {
-    let verdict = if settings.contains(SAMPLE_DATABASE) {
-        Err("put your InfluxUrl, InfluxDialect and InfluxTokenSecretArn into infra/samconfig.toml".to_owned())
-    } else {
-        Ok("named in infra/samconfig.toml".to_owned())
+fn database(url: Option<&str>) -> Check {
+    let verdict = match url.filter(|url| !url.contains(SAMPLE_DATABASE)) {
+        Some(url) => Ok(url.to_owned()),
+        None => {
+            Err("put your InfluxUrl, InfluxDialect and InfluxTokenSecretArn into infra/samconfig.toml, or \
+                     give each with --parameter"
+                .to_owned())
+        }
     };
     Check { name: "InfluxDB", verdict }
 }
@@ -134,7 +150,7 @@ mod tests {
     use super::*;
 
     const WISH: Wish<'static> =
-        Wish { environment: "timestream", region: Some("eu-central-1"), settings: "" };
+        Wish { environment: "timestream", region: Some("eu-central-1"), parameters: &[] };
 
     /// An account and a machine where all is well.
     fn well(command: &[&str]) -> Answer {
@@ -211,9 +227,21 @@ mod tests {
 
     #[test]
     fn the_sample_database_is_not_deployed_to() {
-        let wish =
-            Wish { environment: "influxdb", settings: "InfluxUrl=https://influx.example.com:8086", ..WISH };
+        let sample = ["InfluxUrl=https://influx.example.com:8086".to_owned()];
+        let wish = Wish { environment: "influxdb", parameters: &sample, ..WISH };
         assert!(missing(wish, well)[0].contains("InfluxUrl"));
-        assert!(missing(Wish { settings: "InfluxUrl=https://db.plant.example", ..wish }, well).is_empty());
+        let own = ["InfluxUrl=https://db.plant.example".to_owned()];
+        assert!(missing(Wish { parameters: &own, ..wish }, well).is_empty());
+    }
+
+    #[test]
+    fn the_rust_target_is_that_of_the_chosen_processor() {
+        let only_x86 = |command: &[&str]| match command {
+            ["rustup", ..] => Ok("x86_64-unknown-linux-gnu\n".to_owned()),
+            other => well(other),
+        };
+        assert!(missing(WISH, only_x86)[0].contains("aarch64"));
+        let parameters = ["Architecture=x86_64".to_owned()];
+        assert!(missing(Wish { parameters: &parameters, ..WISH }, only_x86).is_empty());
     }
 }

@@ -87,7 +87,8 @@ async fn run(fails: u64, bodies: &[&str]) -> (Vec<String>, Arc<Failing>, Arc<Mai
     let store = Arc::new(Failing { inner: inner.clone(), fails, seen: Mutex::default() });
     let mailbox = Arc::new(Mailbox::default());
     let context = Context { store: store.clone(), ledger: inner, acks: mailbox.clone() };
-    let answer = Cloud { context }.handle(event(bodies)).await.unwrap();
+    let answer =
+        Cloud { context }.handle(event(bodies), Instant::now() + Duration::from_secs(60)).await.unwrap();
     let failed = answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
     (failed, store, mailbox)
 }
