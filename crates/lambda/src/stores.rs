@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use fieldline_aws::{
     Aws, DynamoLedger, LedgerConfig, ParquetStore, S3Config, Timestream, TimestreamConfig, secret,
@@ -29,6 +30,7 @@ const STORE: &str = "FIELDLINE_STORE";
 const INFLUX_URL: &str = "FIELDLINE_INFLUX_URL";
 const INFLUX_DATABASE: &str = "FIELDLINE_INFLUX_DATABASE";
 const INFLUX_TOKEN_SECRET: &str = "FIELDLINE_INFLUX_TOKEN_SECRET";
+const INFLUX_RETENTION_DAYS: &str = "FIELDLINE_INFLUX_RETENTION_DAYS";
 
 /// Opens the store that `FIELDLINE_STORE` names, and the ledger.
 ///
@@ -74,6 +76,11 @@ async fn influx(environment: &Environment, aws: &Aws) -> Result<InfluxPoints, Se
         InfluxDialect::V2 => environment.required("FIELDLINE_INFLUX_ORG", "the name of the organisation")?,
         _ => String::new(),
     };
+    if dialect == InfluxDialect::VictoriaMetrics {
+        let expected = "after how many days VictoriaMetrics deletes (its -retentionPeriod)";
+        let days: u32 = environment.parsed(INFLUX_RETENTION_DAYS, expected)?;
+        config.retention = Some(Duration::from_secs(u64::from(days) * 86_400));
+    }
     if let Some(id) = environment.optional(INFLUX_TOKEN_SECRET) {
         let text = secret(aws, &id).await.map_err(unusable(INFLUX_TOKEN_SECRET))?;
         config.token = InfluxToken::new(&text);
@@ -100,7 +107,6 @@ fn placed(points: impl PointStore + 'static, ledger: DynamoLedger) -> Stores {
 #[cfg(test)]
 mod tests {
     use std::error::Error;
-    use std::time::Duration;
 
     use super::*;
 
@@ -138,6 +144,7 @@ mod tests {
             (INFLUX_DATABASE, "", "FIELDLINE_INFLUX_DATABASE is not set"),
             ("FIELDLINE_INFLUX_DIALECT", "v4", "FIELDLINE_INFLUX_DIALECT is \"v4\": v1, v2, v3 or"),
             ("FIELDLINE_INFLUX_DIALECT", "v2", "FIELDLINE_INFLUX_ORG is not set"),
+            ("FIELDLINE_INFLUX_DIALECT", "victoriametrics", "FIELDLINE_INFLUX_RETENTION_DAYS is not set"),
             (INFLUX_TOKEN_SECRET, "token", "FIELDLINE_INFLUX_TOKEN_SECRET names cannot be used: Secrets"),
         ];
         for (name, value, expected) in table {

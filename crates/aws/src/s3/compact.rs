@@ -72,12 +72,15 @@ impl ParquetStore {
         let mut total = Compacted::default();
         // Where time runs out, it does so among days that earlier runs have merged.
         for day in days.into_iter().rev() {
-            let mut folders: BTreeSet<String> = BTreeSet::new();
+            let mut folders: BTreeMap<String, Vec<Object>> = BTreeMap::new();
             for object in self.objects(&day).await.map_err(Trouble::into_error)? {
-                folders.insert(format!("{}/", key::split(&object.key).0));
+                folders.entry(format!("{}/", key::split(&object.key).0)).or_default().push(object);
             }
-            for folder in folders {
+            for (folder, objects) in folders {
                 total.folders += 1;
+                if !is_worth_a_look(&objects, config) {
+                    continue;
+                }
                 // Boxed, or the future's type nests deeper than the compiler follows.
                 if let Err(error) = self.bucket.compact_folder(&folder, config, &mut total).boxed().await {
                     total.failed += 1;
@@ -91,6 +94,15 @@ impl ParquetStore {
         }
         Ok(total)
     }
+}
+
+/// Whether there is something to merge, or something that a run may have left. What is not, costs nothing
+/// but its line in the day's listing.
+fn is_worth_a_look(objects: &[Object], config: &CompactConfig) -> bool {
+    let ours = objects.iter().filter(|object| key::level(&object.key).is_some());
+    let small = ours.clone().filter(|object| object.size < config.small_bytes).count();
+    let merged = ours.clone().any(|object| key::level(&object.key) > Some(0));
+    small > config.objects_kept || (merged && ours.count() > 1)
 }
 
 impl Bucket {
