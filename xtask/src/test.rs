@@ -11,7 +11,7 @@ use crate::{tools, venv};
 /// How to test.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Leave out the long runs: fewer kills, a shorter day offline.
+    /// Leave out the long runs: fewer kills, a shorter day offline, no build by SAM.
     #[arg(long)]
     quick: bool,
     /// Run only the end-to-end tests whose name contains this.
@@ -48,7 +48,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 
 /// The sizes that plain `cargo test` makes smaller; what is set already stands.
 fn long_runs(command: &mut Command) {
-    for (variable, value) in [("FIELDLINE_KILLS", "100"), ("FIELDLINE_BACKLOG", "8640000")] {
+    let sizes = [("FIELDLINE_KILLS", "100"), ("FIELDLINE_BACKLOG", "8640000"), ("FIELDLINE_SAM_BUILD", "1")];
+    for (variable, value) in sizes {
         if std::env::var_os(variable).is_none() {
             command.env(variable, value);
         }

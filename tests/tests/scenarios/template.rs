@@ -1,11 +1,11 @@
-//! The SAM template: linted, held to our own rules, and deployed into an emulator for each store.
+//! The SAM template: linted, held to our own rules, built, and deployed into an emulator for each store.
 
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use fieldline_tests::moto::{self, Moto, environment, script};
-use fieldline_tests::programs::repository;
+use fieldline_tests::programs::{FUNCTIONS, repository, target_folder};
 use fieldline_tests::{clients, machine};
 
 /// A tool of the emulated cloud, with credentials that are worth nothing and no way to phone home.
@@ -36,6 +36,32 @@ fn the_template_keeps_our_rules_and_the_rules_can_fail() -> Result<()> {
     println!("{}", clients::run(tool(&folder, "python").arg(script("policy.py")))?);
     let breakages = clients::run(tool(&folder, "python").arg(script("policy.py")).arg("--self-test"))?;
     println!("{breakages}");
+    Ok(())
+}
+
+/// With cargo-lambda, as for a deployment, but without optimisation: that takes half the time.
+#[test]
+fn sam_builds_a_bootstrap_for_each_function() -> Result<()> {
+    let _machine = machine::alone();
+    let Some(folder) = environment() else { return Ok(()) };
+    if machine::size("FIELDLINE_SAM_BUILD", 0) == 0 {
+        println!("skipped: it takes minutes; `cargo xtask test` runs it, or FIELDLINE_SAM_BUILD=1");
+        return Ok(());
+    }
+    let scratch = tempfile::tempdir()?;
+    let mut command = tool(&folder, "sam");
+    command.args(["build", "--config-env", "s3", "--build-dir"]).arg(scratch.path());
+    command.args(["--parameter-overrides", "TimeSeriesStore=s3", "Architecture=x86_64"]);
+    command.env("SAM_BUILD_MODE", "debug").env("CARGO_TARGET_DIR", target_folder()?.join("sam"));
+    clients::run(&mut command)?;
+    for function in FUNCTIONS {
+        let (first, rest) = function.split_at(1);
+        let folder = format!("{}{rest}Function", first.to_uppercase());
+        // It has no settings here, and has to say so.
+        let output = Command::new(scratch.path().join(folder).join("bootstrap")).env_clear().output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success() && said.contains("FIELDLINE_"), "{function}: {said}");
+    }
     Ok(())
 }
 
