@@ -21,5 +21,5 @@ pub use function::{Ending, FunctionSpec, Life};
 pub use host::Host;
 pub use poller::Poller;
 pub use queue::Queue;
-pub use stack::{Stack, StoreKind};
+pub use stack::{Services, Stack, StoreKind};
 pub use traffic::Volume;

@@ -27,9 +27,11 @@
 
 pub mod clients;
 pub mod cloud;
+pub mod emulator;
 pub mod http;
 pub mod influxdb;
 pub mod ledger;
+pub mod localstack;
 pub mod machine;
 pub mod memory;
 pub mod moto;

@@ -1,28 +1,16 @@
-//! AWS's services as moto emulates them: one process, loopback, dummy credentials.
+//! moto: most of AWS's services, in one process.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use anyhow::Result;
 
-use crate::cloud::Queue;
-use crate::http::{Http, encode};
+use crate::emulator::Emulator;
 use crate::process::Process;
-use crate::{ports, programs, wait};
+use crate::{ports, programs};
 
-/// The region of everything.
-pub const REGION: &str = "us-east-1";
 const ACCOUNT: &str = "123456789012";
-
-/// A running `moto_server`. It ends when dropped.
-#[derive(Debug)]
-pub struct Moto {
-    address: SocketAddr,
-    _process: Process,
-}
 
 /// The folder of the Python environment with the emulator; none, and a printed line, when it is not
 /// there.
@@ -41,259 +29,30 @@ pub fn script(name: &str) -> PathBuf {
     programs::repository().join("tests/cloud").join(name)
 }
 
-/// What any AWS client needs so that it talks to `endpoint` and to nobody else.
-pub fn variables(endpoint: SocketAddr) -> Vec<(String, String)> {
-    let pairs = [
-        ("AWS_ENDPOINT_URL", format!("http://{endpoint}")),
-        ("AWS_REGION", REGION.to_owned()),
-        ("AWS_DEFAULT_REGION", REGION.to_owned()),
-        ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-    ];
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-impl Moto {
-    /// Starts it; `None`, and a printed line, when it is not installed.
-    ///
-    /// # Errors
-    /// It does not start.
-    pub fn start(folder: &Path) -> Result<Option<Self>> {
-        let Some(environment) = environment() else { return Ok(None) };
-        Self::run(Command::new(environment.join("bin/moto_server")), folder).map(Some)
-    }
-
-    /// The same, with the resource types of our template that moto's CloudFormation lacks.
-    ///
-    /// # Errors
-    /// It does not start.
-    pub fn start_for_templates(folder: &Path) -> Result<Option<Self>> {
-        let Some(environment) = environment() else { return Ok(None) };
-        let mut command = Command::new(environment.join("bin/python"));
-        command.arg(script("moto_with_more.py"));
-        Self::run(command, folder).map(Some)
-    }
-
-    fn run(mut command: Command, folder: &Path) -> Result<Self> {
-        let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()?));
-        command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
-        command.env("PYTHONDONTWRITEBYTECODE", "1");
-        let mut process = Process::spawn("moto_server", command, &folder.join("moto.log"))?;
-        let http = Http::new(address);
-        wait::until("an answer of moto", Duration::from_secs(60), || {
-            ensure!(process.is_running()?, "it has ended: {}", process.log_tail());
-            Ok((http.get("/moto-api/data.json")?.status == 200).then_some(()))
-        })?;
-        Ok(Self { address, _process: process })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Makes a bucket.
-    ///
-    /// # Errors
-    /// The emulator refuses.
-    pub fn create_bucket(&self, name: &str) -> Result<()> {
-        let answer = Http::new(self.address).put(&format!("/{name}"))?;
-        ensure!(answer.status == 200, "the bucket {name}: {}", answer.body);
-        Ok(())
-    }
-
-    /// Puts an object into a bucket.
-    ///
-    /// # Errors
-    /// The emulator refuses.
-    pub fn put_object(&self, bucket: &str, key: &str, bytes: &[u8]) -> Result<()> {
-        let answer = Http::new(self.address).put_bytes(&format!("/{bucket}/{key}"), bytes)?;
-        ensure!(answer.status == 200, "the object {key}: {}", answer.body);
-        Ok(())
-    }
-
-    /// The first 1,000 objects of a bucket: their names, and the sum of their bytes.
-    ///
-    /// # Errors
-    /// The emulator refuses.
-    pub fn objects(&self, bucket: &str) -> Result<(Vec<String>, u64)> {
-        let answer = Http::new(self.address).get(&format!("/{bucket}?list-type=2"))?;
-        ensure!(answer.status == 200, "the bucket {bucket}: {}", answer.body);
-        let all = |tag: &str| -> Vec<String> {
-            let open = format!("<{tag}>");
-            let parts = answer.body.split(&open).skip(1);
-            parts.filter_map(|part| Some(part.split_once('<')?.0.to_owned())).collect()
-        };
-        let bytes = all("Size").iter().filter_map(|size| size.parse::<u64>().ok()).sum();
-        Ok((all("Key"), bytes))
-    }
-
-    /// Makes a secret that holds a text.
-    ///
-    /// # Errors
-    /// The emulator refuses.
-    pub fn create_secret(&self, name: &str, text: &str) -> Result<()> {
-        let body = json!({ "Name": name, "SecretString": text });
-        call(self.address, "secretsmanager", "secretsmanager.CreateSecret", &body).map(drop)
-    }
-
-    /// Makes a table with the ledger's keys.
-    ///
-    /// # Errors
-    /// The emulator refuses.
-    pub fn create_ledger_table(&self, name: &str) -> Result<()> {
-        let key = |name: &str, kind: &str| json!({ "AttributeName": name, "KeyType": kind });
-        let text = |name: &str| json!({ "AttributeName": name, "AttributeType": "S" });
-        let body = json!({
-            "TableName": name, "BillingMode": "PAY_PER_REQUEST",
-            "KeySchema": [key("gateway", "HASH"), key("item", "RANGE")],
-            "AttributeDefinitions": [text("gateway"), text("item")],
-        });
-        self.json("DynamoDB_20120810.CreateTable", &body).map(drop)
-    }
-
-    /// Makes a database of Timestream and a table in it.
-    ///
-    /// # Errors
-    /// The emulator refuses.
-    pub fn create_timestream_table(&self, database: &str, table: &str) -> Result<()> {
-        let call = |operation: &str, body: &Value| {
-            let target = format!("Timestream_20181101.{operation}");
-            call(self.address, "timestream", &target, body).map(drop)
-        };
-        call("CreateDatabase", &json!({ "DatabaseName": database }))?;
-        call("CreateTable", &json!({ "DatabaseName": database, "TableName": table }))
-    }
-
-    /// Makes a FIFO topic and a FIFO queue behind it, with raw delivery; gives the topic's ARN and the
-    /// queue. What fails often enough goes to a dead-letter queue, the last of the three.
-    ///
-    /// # Errors
-    /// The emulator refuses.
-    pub fn create_fifo(&self, name: &str, attempts_max: u32) -> Result<(String, Queue, Queue)> {
-        let topic = self.form(
-            "sns",
-            &[
-                ("Action", "CreateTopic"),
-                ("Name", &format!("{name}.fifo")),
-                ("Attributes.entry.1.key", "FifoTopic"),
-                ("Attributes.entry.1.value", "true"),
-            ],
-        )?;
-        let topic = between(&topic, "<TopicArn>", "</TopicArn>")?.to_owned();
-        let (dead, _) = self.create_queue(&format!("{name}-dead.fifo"), json!({ "FifoQueue": "true" }))?;
-        let redrive = json!({
-            "deadLetterTargetArn": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}-dead.fifo"),
-            "maxReceiveCount": attempts_max,
-        });
-        let attributes = json!({
-            "FifoQueue": "true", "VisibilityTimeout": "30", "RedrivePolicy": redrive.to_string(),
-        });
-        let (queue, arn) = self.create_queue(&format!("{name}.fifo"), attributes)?;
-        self.form(
-            "sns",
-            &[
-                ("Action", "Subscribe"),
-                ("TopicArn", &topic),
-                ("Protocol", "sqs"),
-                ("Endpoint", &arn),
-                ("Attributes.entry.1.key", "RawMessageDelivery"),
-                ("Attributes.entry.1.value", "true"),
-            ],
-        )?;
-        Ok((topic, queue, dead))
-    }
-
-    /// Makes a policy of AWS IoT for gateways.
-    ///
-    /// # Errors
-    /// The emulator refuses.
-    pub fn create_gateway_policy(&self, name: &str) -> Result<()> {
-        self.iot(&format!("/policies/{name}"), &json!({ "policyDocument": "{}" })).map(drop)
-    }
-
-    /// The certificates that a gateways' policy is attached to.
-    ///
-    /// # Errors
-    /// The emulator refuses.
-    pub fn policy_targets(&self, name: &str) -> Result<Value> {
-        Ok(self.iot(&format!("/policy-targets/{name}"), &json!({}))?["targets"].clone())
-    }
-
-    /// What AWS IoT's control plane answers to a `GET`; none when it does not know what is asked for.
-    ///
-    /// # Errors
-    /// The emulator fails.
-    pub fn iot_get(&self, path: &str) -> Result<Option<Value>> {
-        let answer = Http::new(self.address).get_with(path, &[&scope("iot")])?;
-        if answer.status == 404 {
-            return Ok(None);
-        }
-        ensure!(answer.status == 200, "{path}: {}", answer.body);
-        Ok(Some(serde_json::from_str(&answer.body)?))
-    }
-
-    /// A `POST` of AWS IoT's control plane.
-    fn iot(&self, path: &str, body: &Value) -> Result<Value> {
-        let scope = scope("iot");
-        let http = Http::new(self.address);
-        let answer = http.post_with(path, "application/json", &[&scope], body.to_string().as_bytes())?;
-        ensure!(answer.status == 200, "{path}: {}", answer.body);
-        Ok(serde_json::from_str(&answer.body)?)
-    }
-
-    fn create_queue(&self, name: &str, attributes: Value) -> Result<(Queue, String)> {
-        let body = json!({ "QueueName": name, "Attributes": attributes });
-        let answer = self.json("AmazonSQS.CreateQueue", &body)?;
-        let url = answer["QueueUrl"].as_str().context("a queue has a URL")?;
-        Ok((Queue::new(self.address, url), format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")))
-    }
-
-    fn json(&self, target: &str, body: &Value) -> Result<Value> {
-        let service = if target.starts_with("DynamoDB") { "dynamodb" } else { "sqs" };
-        call(self.address, service, target, body)
-    }
-
-    /// A call by AWS's query protocol; the service is told by the signature's scope.
-    fn form(&self, service: &str, fields: &[(&str, &str)]) -> Result<String> {
-        let scope = scope(service);
-        let body: Vec<String> =
-            fields.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
-        let http = Http::new(self.address);
-        let body = body.join("&");
-        let answer = http.post_with("/", "application/x-www-form-urlencoded", &[&scope], body.as_bytes())?;
-        ensure!(answer.status == 200, "{service}: {}", answer.body);
-        Ok(answer.body)
-    }
-}
-
-/// A call by one of AWS's JSON protocols; an empty answer is `null`.
+/// Starts it; `None`, and a printed line, when it is not installed.
 ///
 /// # Errors
-/// The emulator refuses.
-pub fn call(endpoint: SocketAddr, service: &str, target: &str, body: &Value) -> Result<Value> {
-    let headers = [format!("X-Amz-Target: {target}"), scope(service)];
-    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
-    let body = body.to_string();
-    let answer =
-        Http::new(endpoint).post_with("/", "application/x-amz-json-1.0", &headers, body.as_bytes())?;
-    ensure!(answer.status == 200, "{target} answers {}: {}", answer.status, answer.body);
-    if answer.body.is_empty() {
-        return Ok(Value::Null);
-    }
-    serde_json::from_str(&answer.body).with_context(|| format!("{target} answers {}", answer.body))
+/// It does not start.
+pub fn start(folder: &Path) -> Result<Option<Emulator>> {
+    let Some(environment) = environment() else { return Ok(None) };
+    run(Command::new(environment.join("bin/moto_server")), folder).map(Some)
 }
 
-/// The header by which the emulator tells services apart; nobody checks the signature.
-fn scope(service: &str) -> String {
-    format!(
-        "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, \
-         SignedHeaders=host, Signature=0"
-    )
+/// The same, with the resource types of our template that moto's CloudFormation lacks.
+///
+/// # Errors
+/// It does not start.
+pub fn start_for_templates(folder: &Path) -> Result<Option<Emulator>> {
+    let Some(environment) = environment() else { return Ok(None) };
+    let mut command = Command::new(environment.join("bin/python"));
+    command.arg(script("moto_with_more.py"));
+    run(command, folder).map(Some)
 }
 
-fn between<'a>(text: &'a str, start: &str, end: &str) -> Result<&'a str> {
-    let (_, rest) = text.split_once(start).with_context(|| format!("no {start} in {text}"))?;
-    Ok(rest.split_once(end).with_context(|| format!("no {end} in {text}"))?.0)
+fn run(mut command: Command, folder: &Path) -> Result<Emulator> {
+    let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()?));
+    command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    let process = Process::spawn("moto_server", command, &folder.join("moto.log"))?;
+    Emulator::of(process, address, ACCOUNT, "/moto-api/data.json")
 }

@@ -24,6 +24,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut steps = Steps::new();
     let clients = prepare("independent clients", || venv::prepare(venv::CLIENTS));
     let cloud = prepare("emulated cloud", || venv::prepare(venv::CLOUD));
+    let localstack = prepare("LocalStack", || venv::prepare(venv::LOCALSTACK));
     prepare("InfluxDB and VictoriaMetrics", tools::prepare_databases);
     if options.only.is_none() {
         steps.run("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
@@ -34,7 +35,12 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     let mut scenarios = cargo(&["test", "--package", "fieldline-tests", "--"]);
     scenarios.args(&options.only);
-    for (variable, folder) in [("FIELDLINE_VENV", clients), ("FIELDLINE_CLOUD_VENV", cloud)] {
+    let folders = [
+        ("FIELDLINE_VENV", clients),
+        ("FIELDLINE_CLOUD_VENV", cloud),
+        ("FIELDLINE_LOCALSTACK_VENV", localstack),
+    ];
+    for (variable, folder) in folders {
         if let Some(folder) = folder {
             scenarios.env(variable, folder);
         }

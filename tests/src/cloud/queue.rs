@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::moto;
+use crate::emulator;
 
 /// A queue in an emulator.
 #[derive(Debug, Clone)]
@@ -65,6 +65,6 @@ impl Queue {
 
     fn call(&self, action: &str, mut body: Value) -> Result<Value> {
         body["QueueUrl"] = json!(self.url);
-        moto::call(self.endpoint, "sqs", &format!("AmazonSQS.{action}"), &body)
+        emulator::call(self.endpoint, "sqs", &format!("AmazonSQS.{action}"), &body)
     }
 }

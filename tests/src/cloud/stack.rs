@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{FunctionSpec, Host, Poller, Queue};
+use crate::emulator::{self, Emulator};
 use crate::influxdb::{self, InfluxDb};
-use crate::moto::{self, Moto};
-use crate::programs;
 use crate::site::{Agent, Server};
 use crate::timestream::{Options, Stub};
+use crate::{localstack, moto, programs};
 
 /// The name of the ledger's table.
 const LEDGER: &str = "fieldline-ledger";
@@ -36,6 +36,15 @@ pub enum StoreKind {
     InfluxDb,
 }
 
+/// Who serves SNS, SQS, S3, DynamoDB and Secrets Manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Services {
+    /// moto.
+    Moto,
+    /// LocalStack without a licence, and moto for DynamoDB, which LocalStack would have to download.
+    LocalStack,
+}
+
 /// The running chain. Everything ends when it is dropped.
 #[derive(Debug)]
 pub struct Stack {
@@ -50,33 +59,57 @@ pub struct Stack {
     /// What `storage` has refused too often.
     pub dead: Queue,
     poller: Poller,
-    moto: Moto,
+    services: Emulator,
+    tables: Option<Emulator>,
     timestream: Option<Stub>,
     influx: Option<InfluxDb>,
 }
 
 impl Stack {
+    /// Starts everything in `folder`, on moto.
+    ///
+    /// # Errors
+    /// As [`Stack::start_on`].
+    pub fn start(
+        folder: &Path,
+        store: StoreKind,
+        before: impl FnMut(SocketAddr) -> Result<SocketAddr>,
+    ) -> Result<Option<Self>> {
+        Self::start_on(Services::Moto, folder, store, before)
+    }
+
     /// Starts everything in `folder`. `before` gives, for the address of each emulated service, the one
     /// that the functions are to call instead. `None`, and a printed line, when a tool is missing.
     ///
     /// # Errors
     /// Something does not start.
-    pub fn start(
+    pub fn start_on(
+        services: Services,
         folder: &Path,
         store: StoreKind,
         mut before: impl FnMut(SocketAddr) -> Result<SocketAddr>,
     ) -> Result<Option<Self>> {
-        let Some(moto) = Moto::start(folder)? else { return Ok(None) };
-        moto.create_bucket(QUARANTINE)?;
-        moto.create_ledger_table(LEDGER)?;
-        let (topic, queue, dead) = moto.create_fifo("fieldline-blocks", ATTEMPTS_MAX)?;
+        let Some(moto) = moto::start(folder)? else { return Ok(None) };
+        let (services, tables) = match services {
+            Services::Moto => (moto, None),
+            Services::LocalStack => {
+                let Some(services) = localstack::start(folder)? else { return Ok(None) };
+                (services, Some(moto))
+            }
+        };
+        tables.as_ref().unwrap_or(&services).create_ledger_table(LEDGER)?;
+        services.create_bucket(QUARANTINE)?;
+        let (topic, queue, dead) = services.create_fifo("fieldline-blocks", ATTEMPTS_MAX)?;
         let host = Host::start()?;
         let mut server = Server::prepare(&folder.join("server"))?;
         server.set_functions(host.address());
         let agent = Agent::prepare(&folder.join("agent"), Some(server.mqtt_address()))?;
 
-        let mut environment = moto::variables(before(moto.address())?);
+        let mut environment = emulator::variables(before(services.address())?);
         let mut set = |name: &str, value: &str| environment.push((name.to_owned(), value.to_owned()));
+        if let Some(tables) = &tables {
+            set("AWS_ENDPOINT_URL_DYNAMODB", &format!("http://{}", before(tables.address())?));
+        }
         set("FIELDLINE_BLOCKS_TOPIC_ARN", &topic);
         set("FIELDLINE_LEDGER_TABLE", LEDGER);
         set("FIELDLINE_QUARANTINE_BUCKET", QUARANTINE);
@@ -94,12 +127,12 @@ impl Stack {
                 timestream = Some(stub);
             }
             StoreKind::S3 => {
-                moto.create_bucket(READINGS)?;
+                services.create_bucket(READINGS)?;
                 set("FIELDLINE_STORE", "s3");
                 set("FIELDLINE_READINGS_BUCKET", READINGS);
             }
             StoreKind::InfluxDb => {
-                let Some(server) = start_influx(folder, &moto)? else { return Ok(None) };
+                let Some(server) = start_influx(folder, &services)? else { return Ok(None) };
                 set("FIELDLINE_STORE", "influxdb");
                 set("FIELDLINE_INFLUX_URL", &format!("http://{}", before(server.address())?));
                 set("FIELDLINE_INFLUX_DATABASE", INFLUX_DATABASE);
@@ -119,7 +152,8 @@ impl Stack {
             });
         }
         let poller = Poller::start(&host, queue.clone(), "storage");
-        let mut stack = Self { agent, server, host, queue, dead, poller, moto, timestream, influx };
+        let mut stack =
+            Self { agent, server, host, queue, dead, poller, services, tables, timestream, influx };
         stack.server.start()?;
         stack.agent.start().context("the agent")?;
         Ok(Some(stack))
@@ -142,10 +176,14 @@ impl Stack {
 
     /// The emulated services by name, and where they are.
     pub fn services(&self) -> Vec<(&'static str, SocketAddr)> {
-        let mut services = vec![
-            ("S3, DynamoDB, SNS, SQS (moto)", self.moto.address()),
-            ("Lambda: Invoke and Runtime API", self.host.address()),
-        ];
+        let mut services = match &self.tables {
+            None => vec![("S3, DynamoDB, SNS, SQS (moto)", self.services.address())],
+            Some(tables) => vec![
+                ("S3, SNS, SQS (LocalStack)", self.services.address()),
+                ("DynamoDB (moto)", tables.address()),
+            ],
+        };
+        services.push(("Lambda: Invoke and Runtime API", self.host.address()));
         services.extend(self.timestream.as_ref().map(|stub| ("Timestream", stub.address())));
         services.extend(self.influx.as_ref().map(|server| ("InfluxDB", server.address())));
         services
@@ -162,11 +200,11 @@ impl Stack {
 }
 
 /// An InfluxDB that asks who is there; the answer lies in a secret.
-fn start_influx(folder: &Path, moto: &Moto) -> Result<Option<InfluxDb>> {
+fn start_influx(folder: &Path, services: &Emulator) -> Result<Option<InfluxDb>> {
     let password = "loopback-only";
     let options = influxdb::Options { password: Some(password.to_owned()), ..influxdb::Options::default() };
     let Some(server) = InfluxDb::start(folder, &options)? else { return Ok(None) };
     server.create_database(INFLUX_DATABASE)?;
-    moto.create_secret(INFLUX_SECRET, &format!("admin:{password}"))?;
+    services.create_secret(INFLUX_SECRET, &format!("admin:{password}"))?;
     Ok(Some(server))
 }

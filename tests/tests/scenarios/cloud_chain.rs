@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use fieldline_tests::cloud::{Ending, Faults, Odds, Stack, StoreKind};
+use fieldline_tests::cloud::{Ending, Faults, Odds, Services, Stack, StoreKind};
 use fieldline_tests::oracle::fresh_reading_passes;
 use fieldline_tests::random::Random;
 use fieldline_tests::wait::{PATIENCE, until};
@@ -11,23 +11,28 @@ use fieldline_tests::{Oracle, Proxy, ledger, machine};
 
 #[test]
 fn a_reading_travels_through_the_cloud_and_its_journal_is_emptied() -> Result<()> {
-    travels(StoreKind::Timestream)
+    travels(Services::Moto, StoreKind::Timestream)
 }
 
 #[test]
 fn a_reading_travels_through_the_cloud_to_influxdb() -> Result<()> {
-    travels(StoreKind::InfluxDb)
+    travels(Services::Moto, StoreKind::InfluxDb)
 }
 
 #[test]
 fn a_reading_travels_through_the_cloud_to_s3() -> Result<()> {
-    travels(StoreKind::S3)
+    travels(Services::Moto, StoreKind::S3)
 }
 
-fn travels(store: StoreKind) -> Result<()> {
+#[test]
+fn a_reading_travels_through_localstack_to_s3() -> Result<()> {
+    travels(Services::LocalStack, StoreKind::S3)
+}
+
+fn travels(services: Services, store: StoreKind) -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(stack) = Stack::start(folder.path(), store, Ok)? else { return Ok(()) };
+    let Some(stack) = Stack::start_on(services, folder.path(), store, Ok)? else { return Ok(()) };
     fresh_reading_passes(stack.agent.http(), stack.server.http())?;
     let books = ledger::settle(stack.agent.http(), stack.server.http(), "gw-1", PATIENCE)?;
     ensure!(books.accepted == 1, "{books:?}");
@@ -37,25 +42,30 @@ fn travels(store: StoreKind) -> Result<()> {
 
 #[test]
 fn kills_and_failing_services_lose_and_double_nothing_in_the_cloud() -> Result<()> {
-    bad_day(StoreKind::Timestream)
+    bad_day(Services::Moto, StoreKind::Timestream)
 }
 
 #[test]
 fn kills_and_failing_services_lose_and_double_nothing_in_influxdb() -> Result<()> {
-    bad_day(StoreKind::InfluxDb)
+    bad_day(Services::Moto, StoreKind::InfluxDb)
 }
 
 #[test]
 fn kills_failing_services_and_compactions_lose_and_double_nothing_in_s3() -> Result<()> {
-    bad_day(StoreKind::S3)
+    bad_day(Services::Moto, StoreKind::S3)
 }
 
-fn bad_day(store: StoreKind) -> Result<()> {
+#[test]
+fn kills_failing_services_and_compactions_lose_and_double_nothing_on_localstack() -> Result<()> {
+    bad_day(Services::LocalStack, StoreKind::S3)
+}
+
+fn bad_day(services: Services, store: StoreKind) -> Result<()> {
     let _machine = machine::alone();
     let kills = machine::size("FIELDLINE_CLOUD_KILLS", 15);
     let folder = tempfile::tempdir()?;
     let mut proxies: Vec<Faults> = Vec::new();
-    let stack = Stack::start(folder.path(), store, |service| {
+    let stack = Stack::start_on(services, folder.path(), store, |service| {
         let proxy = Faults::start(service, 21 + proxies.len() as u64)?;
         let address = proxy.address();
         proxies.push(proxy);

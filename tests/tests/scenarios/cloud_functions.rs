@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use fieldline_model::{Class, GatewayId, Quality, ReadingRef, StreamId, Timestamp, ValueRef};
 use fieldline_tests::cloud::{Ending, FunctionSpec, Host};
-use fieldline_tests::moto::{self, Moto};
 use fieldline_tests::wait::{PATIENCE, until};
+use fieldline_tests::{emulator, moto};
 use fieldline_tests::{machine, programs};
 use fieldline_wire::BlockBuilder;
 use serde_json::{Value, json};
@@ -47,12 +47,12 @@ fn spec(name: &str, folder: &std::path::Path, environment: Vec<(String, String)>
 fn ingest_hands_blocks_to_the_queue_once_and_in_order_of_their_stream() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     moto.create_bucket("quarantine")?;
     moto.create_ledger_table("ledger")?;
     let (topic, queue, _) = moto.create_fifo("blocks", 5)?;
     let host = Host::start()?;
-    let mut environment = moto::variables(moto.address());
+    let mut environment = emulator::variables(moto.address());
     for (name, value) in [
         ("FIELDLINE_BLOCKS_TOPIC_ARN", topic.as_str()),
         ("FIELDLINE_LEDGER_TABLE", "ledger"),

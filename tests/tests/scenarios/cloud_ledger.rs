@@ -10,17 +10,18 @@ use fieldline_model::{Books, Class, GatewayId, LaneBooks, RangeSet, SeqRange, St
 use fieldline_store::{
     Balance, HeldStream, Ledger, MemoryStore, PlacingStore, Refused, StoreError, StreamOrders, contract,
 };
+use fieldline_tests::emulator::Emulator;
 use fieldline_tests::machine;
-use fieldline_tests::moto::Moto;
+use fieldline_tests::moto;
 use fieldline_tests::publisher::runtime;
 
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-async fn emulator(moto: &Moto) -> Aws {
+async fn emulator(moto: &Emulator) -> Aws {
     Aws::emulator(&format!("http://{}", moto.address()), ATTEMPT).await
 }
 
-async fn ledger(moto: &Moto, table: &str) -> Result<DynamoLedger> {
+async fn ledger(moto: &Emulator, table: &str) -> Result<DynamoLedger> {
     moto.create_ledger_table(table)?;
     let aws = emulator(moto).await;
     let config = LedgerConfig { table: table.to_owned(), quarantine_bucket: "quarantine".to_owned() };
@@ -39,7 +40,7 @@ fn ranges(first: u64, last: u64) -> RangeSet {
 fn the_ledger_in_dynamodb_keeps_streams_books_and_quarantine() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     moto.create_bucket("quarantine")?;
     runtime()?.block_on(async {
         let ledger = ledger(&moto, "ledger").await?;
@@ -118,7 +119,7 @@ async fn what_is_missing_is_told(ledger: &DynamoLedger) -> Result<()> {
 fn the_contract_holds_with_stream_orders_in_dynamodb() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     moto.create_bucket("quarantine")?;
     runtime()?.block_on(async {
         let ledger = ledger(&moto, "ledger").await?;
@@ -133,7 +134,7 @@ fn the_contract_holds_with_stream_orders_in_dynamodb() -> Result<()> {
 fn a_table_that_is_missing_is_told_apart_from_one_that_does_not_answer() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     runtime()?.block_on(async {
         let config = LedgerConfig { table: "nowhere".to_owned(), quarantine_bucket: "none".to_owned() };
         let there = emulator(&moto).await;

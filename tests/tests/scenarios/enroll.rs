@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
-use fieldline_tests::moto::{self, Moto};
+use fieldline_tests::emulator::{self, Emulator};
+use fieldline_tests::moto;
 use fieldline_tests::{machine, ports, programs};
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ fn command(folder: &Path, endpoint: SocketAddr, arguments: &[&str]) -> Result<Co
     std::fs::write(&ca, "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n")?;
     let mut command = Command::new(programs::server()?);
     command.current_dir(folder).env_clear().env("HOME", folder).env("RUST_BACKTRACE", "0");
-    command.envs(moto::variables(endpoint)).env_remove("AWS_ENDPOINT_URL");
+    command.envs(emulator::variables(endpoint)).env_remove("AWS_ENDPOINT_URL");
     command.args(["aws", "enroll"]).args(arguments).arg("--ca").arg(ca);
     command.args(["--endpoint-url", &format!("http://{endpoint}")]);
     Ok(command)
@@ -61,7 +62,7 @@ fn contents(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
 }
 
 /// The certificates of the account, those of the thing and those of the policy: ARNs.
-fn attached(moto: &Moto) -> Result<[Value; 3]> {
+fn attached(moto: &Emulator) -> Result<[Value; 3]> {
     let list = |path: &str, key: &str| -> Result<Value> {
         Ok(moto.iot_get(path)?.context("no answer")?[key].clone())
     };
@@ -78,7 +79,7 @@ fn attached(moto: &Moto) -> Result<[Value; 3]> {
 fn a_gateway_is_enrolled_once_however_often_it_is_asked_for() -> Result<()> {
     let _machine = machine::shared();
     let scratch = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(scratch.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(scratch.path())? else { return Ok(()) };
     moto.create_gateway_policy(POLICY)?;
     let folder = scratch.path().join("hall-7");
     let enroll = |arguments: &[&str]| command(scratch.path(), moto.address(), arguments);
@@ -123,7 +124,7 @@ fn a_gateway_is_enrolled_once_however_often_it_is_asked_for() -> Result<()> {
 fn an_enrolment_that_cannot_work_says_why_and_leaves_nothing() -> Result<()> {
     let _machine = machine::shared();
     let scratch = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(scratch.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(scratch.path())? else { return Ok(()) };
     let enroll = |arguments: &[&str]| command(scratch.path(), moto.address(), arguments);
     fails(enroll(&["hall-7"])?, &["no policy fieldline-gateway", "--policy", "step 1 of 9"])?;
     let nobody = SocketAddr::from(([127, 0, 0, 1], ports::reserve()?));

@@ -7,8 +7,9 @@ use fieldline_aws::{CompactConfig, Compacted, ParquetStore};
 use fieldline_model::{DeviceId, Timestamp, Value};
 use fieldline_store::{DeviceQuery, PointStore, SeriesQuery};
 use fieldline_tests::cloud::{Faults, Planned};
+use fieldline_tests::emulator::Emulator;
 use fieldline_tests::machine;
-use fieldline_tests::moto::Moto;
+use fieldline_tests::moto;
 use fieldline_tests::publisher::runtime;
 use fieldline_tests::random::Random;
 use fieldline_wire::Values;
@@ -49,7 +50,7 @@ async fn answers(store: &ParquetStore) -> Result<String> {
 fn a_compaction_that_is_cut_off_after_any_call_changes_no_answer_and_is_finished_by_the_next() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     let mut cuts = 0;
     loop {
         let proxy = Faults::start(moto.address(), 1)?;
@@ -64,7 +65,7 @@ fn a_compaction_that_is_cut_off_after_any_call_changes_no_answer_and_is_finished
 }
 
 /// A compaction that gets so many calls through; whether these were enough.
-async fn cut_off(moto: &Moto, proxy: &Faults, cuts: usize) -> Result<bool> {
+async fn cut_off(moto: &Emulator, proxy: &Faults, cuts: usize) -> Result<bool> {
     let bucket = format!("cut-{cuts}");
     let direct = store(moto, &bucket).await?;
     fill(&direct, 3).await?;
@@ -93,7 +94,7 @@ async fn cut_off(moto: &Moto, proxy: &Faults, cuts: usize) -> Result<bool> {
 fn readers_and_other_compactions_beside_one_see_every_reading() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     let url = format!("http://{}", moto.address());
     runtime()?.block_on(async {
         for round in 0..6 {
@@ -133,7 +134,7 @@ fn what_is_damaged_stays_and_great_objects_are_read_in_part() -> Result<()> {
     const EACH: usize = 2_500;
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     let proxy = Faults::start(moto.address(), 1)?;
     runtime()?.block_on(async {
         let store = store(&moto, "readings").await?;
@@ -184,7 +185,7 @@ fn what_is_damaged_stays_and_great_objects_are_read_in_part() -> Result<()> {
 fn the_catalog_answers_for_the_days_that_have_not_changed() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     let proxy = Faults::start(moto.address(), 1)?;
     let url = format!("http://{}", moto.address());
     runtime()?.block_on(async {

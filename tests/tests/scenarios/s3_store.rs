@@ -1,4 +1,4 @@
-//! Readings in S3 as Parquet, against moto.
+//! Readings in S3 as Parquet, against moto, and LocalStack where it is there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +12,11 @@ use fieldline_store::{
     StoreError, contract,
 };
 use fieldline_tests::cloud::{Faults, Planned};
+use fieldline_tests::emulator::Emulator;
 use fieldline_tests::machine;
-use fieldline_tests::moto::Moto;
 use fieldline_tests::publisher::runtime;
 use fieldline_tests::random::Random;
+use fieldline_tests::{localstack, moto};
 use fieldline_wire::{Block, Column, Values};
 
 pub(super) const NOON: i64 = 1_795_348_800_000_000_000;
@@ -36,7 +37,7 @@ pub(super) async fn at(url: &str, bucket: &str) -> Result<ParquetStore> {
     Ok(ParquetStore::connect(&aws, S3Config { bucket: bucket.to_owned() })?)
 }
 
-pub(super) async fn store(moto: &Moto, bucket: &str) -> Result<ParquetStore> {
+pub(super) async fn store(moto: &Emulator, bucket: &str) -> Result<ParquetStore> {
     moto.create_bucket(bucket)?;
     at(&format!("http://{}", moto.address()), bucket).await
 }
@@ -68,15 +69,27 @@ async fn points(store: &ParquetStore, device: &str, metric: &str) -> Result<Vec<
 }
 
 #[test]
+fn the_contract_holds_for_parquet_in_localstacks_s3() -> Result<()> {
+    let _machine = machine::shared();
+    let folder = tempfile::tempdir()?;
+    let Some(services) = localstack::start(folder.path())? else { return Ok(()) };
+    contract_holds(&services)
+}
+
+#[test]
 fn the_contract_holds_for_parquet_in_s3() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(services) = moto::start(folder.path())? else { return Ok(()) };
+    contract_holds(&services)
+}
+
+fn contract_holds(services: &Emulator) -> Result<()> {
     let (began, number) = (Instant::now(), AtomicU64::new(0));
     runtime()?.block_on(async {
         let fresh = async || {
             let bucket = format!("readings-{}", number.fetch_add(1, Ordering::Relaxed));
-            let points = store(&moto, &bucket).await.expect("a bucket");
+            let points = store(services, &bucket).await.expect("a bucket");
             let clock = || Timestamp::from_system(std::time::SystemTime::now());
             PlacingStore::new(points, MemoryStore::new(), clock)
         };
@@ -90,7 +103,7 @@ fn the_contract_holds_for_parquet_in_s3() -> Result<()> {
 fn a_resend_is_harmless_under_the_same_place_and_under_another() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     runtime()?.block_on(async {
         let store = store(&moto, "readings").await?;
         for (place, value) in [(5, 50), (5, 50), (9, 50), (7, 70), (9, 50)] {
@@ -111,7 +124,7 @@ fn a_resend_is_harmless_under_the_same_place_and_under_another() -> Result<()> {
 fn odd_names_and_odd_values_come_back_as_they_were() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     runtime()?.block_on(async {
         let store = store(&moto, "readings").await?;
         let metrics = ["a=b&c?d%2F..\\", "\"quoted\" 'name'; DROP", "λ ⚠ 漢字", " ", &"m".repeat(256)];
@@ -155,7 +168,7 @@ fn more_objects_than_a_listing_has_room_for_and_damaged_ones_hide_nothing() -> R
     const OBJECTS: u64 = 1_050;
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     runtime()?.block_on(async {
         let store = store(&moto, "readings").await?;
         for number in 0..OBJECTS {
@@ -183,7 +196,7 @@ fn more_objects_than_a_listing_has_room_for_and_damaged_ones_hide_nothing() -> R
 fn a_query_lists_the_days_that_it_asks_for() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     let proxy = Faults::start(moto.address(), 1)?;
     moto.create_bucket("readings")?;
     runtime()?.block_on(async {
@@ -211,7 +224,7 @@ fn a_query_lists_the_days_that_it_asks_for() -> Result<()> {
 fn s3_that_fails_is_tried_again_and_told_apart_from_s3_that_refuses() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     let proxy = Faults::start(moto.address(), 1)?;
     moto.create_bucket("readings")?;
     runtime()?.block_on(async {
@@ -264,7 +277,7 @@ fn walk(random: &mut Random, devices: usize, readings: usize) -> Result<Vec<Colu
 fn a_block_is_one_call_and_few_bytes_for_each_reading() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     let proxy = Faults::start(moto.address(), 1)?;
     moto.create_bucket("readings")?;
     runtime()?.block_on(async {

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use fieldline_tests::moto::{self, Moto, environment, script};
+use fieldline_tests::emulator;
+use fieldline_tests::moto::{self, environment, script};
 use fieldline_tests::programs::{FUNCTIONS, repository, target_folder};
 use fieldline_tests::{clients, machine};
 
@@ -15,7 +16,10 @@ fn tool(folder: &Path, program: &str) -> Command {
     command.env("PATH", format!("{}:{path}", folder.join("bin").display()));
     // Nobody listens there: what asks AWS after all fails at once.
     let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
-    command.envs(moto::variables(nobody)).env("SAM_CLI_TELEMETRY", "0").env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+        .envs(emulator::variables(nobody))
+        .env("SAM_CLI_TELEMETRY", "0")
+        .env("PYTHONDONTWRITEBYTECODE", "1");
     command.current_dir(repository().join("infra"));
     command
 }
@@ -69,7 +73,7 @@ fn deploys(store: &str) -> Result<()> {
     let _machine = machine::shared();
     let scratch = tempfile::tempdir()?;
     let Some(folder) = environment() else { return Ok(()) };
-    let Some(moto) = Moto::start_for_templates(scratch.path())? else { return Ok(()) };
+    let Some(moto) = moto::start_for_templates(scratch.path())? else { return Ok(()) };
     let endpoint = format!("http://localhost:{}", moto.address().port());
     let mut command = tool(&folder, "python");
     command.arg(script("deploy.py")).args([&endpoint, store, "--destroy"]);

@@ -1,14 +1,14 @@
 //! The wire format of writes against moto's `timestream-write`, which knows AWS's API model.
 
 use fieldline_tests::Http;
-use fieldline_tests::moto::Moto;
+use fieldline_tests::moto;
 
 use super::*;
 
 #[test]
 fn moto_understands_the_writes() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let Some(moto) = Moto::start(folder.path())? else { return Ok(()) };
+    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
     moto.create_timestream_table(DATABASE, "readings")?;
     run(async {
         let points = points(&format!("http://{}", moto.address())).await?;
