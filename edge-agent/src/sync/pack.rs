@@ -15,7 +15,7 @@ const BLOCK_BYTES_MIN: u64 = 2 * 1024;
 /// A block is unpacked in memory at both ends, so its readings are bounded too: by a quarter of what a
 /// decoder takes ([`fieldline_wire::Limits`]).
 const READINGS_MAX: u64 = 1 << 17;
-/// The same for its bytes before compression, which text that repeats makes very many.
+/// The same for its bytes before compression, and for those of its texts, repeats included.
 const UNPACKED_BYTES_MAX: usize = 1 << 20;
 /// So much of the journal is read at once.
 const READ_BYTES: usize = 256 * 1024;
@@ -95,7 +95,7 @@ impl Packer {
     fn has_room(&self, filled: &Filled, record: &Record) -> bool {
         let estimated = filled.builder.estimated_bytes();
         let full = estimated as f64 * self.ratio > self.bytes_max as f64 * 0.9
-            || estimated > UNPACKED_BYTES_MAX
+            || estimated.max(filled.builder.text_bytes()) > UNPACKED_BYTES_MAX
             || filled.builder.count() + u64::from(record.count) > READINGS_MAX;
         filled.records == 0 || !full
     }

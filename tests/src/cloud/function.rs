@@ -137,6 +137,8 @@ impl Function {
 
     /// Kills the process; what it had in hand fails, and a new one is started.
     pub(super) fn kill(&self) {
+        // From now on the process gets nothing any more, however long its death takes.
+        self.lock().generation += 1;
         self.kills.send_modify(|count| *count += 1);
     }
 
@@ -150,6 +152,8 @@ impl Function {
     pub(super) async fn supervise(self: Arc<Self>, runtime_api: String) {
         let mut kills = self.kills.subscribe();
         loop {
+            // A kill from here on is for the process that is about to be.
+            kills.mark_unchanged();
             let generation = {
                 let mut state = self.lock();
                 if state.stopped {
@@ -159,7 +163,6 @@ impl Function {
                 state.life = None;
                 state.generation
             };
-            kills.mark_unchanged();
             let began = Instant::now();
             match self.spawn(&runtime_api, generation) {
                 Ok(mut child) => {

@@ -17,6 +17,7 @@ pub struct BlockBuilder {
     first_seq: u64,
     count: u64,
     bytes: usize,
+    text_bytes: usize,
     base_time: i64,
     columns: Vec<Growing>,
     devices: HashSet<DeviceId>,
@@ -51,6 +52,7 @@ impl BlockBuilder {
             first_seq,
             count: 0,
             bytes: ENVELOPE_BYTES,
+            text_bytes: 0,
             base_time: 0,
             columns: Vec::new(),
             devices: HashSet::new(),
@@ -67,6 +69,9 @@ impl BlockBuilder {
     /// number along and nothing else, so that [`Block::decode`] refuses the block.
     pub fn push(&mut self, reading: ReadingRef<'_>) {
         self.count += 1;
+        if let ValueRef::Text(text) = reading.value {
+            self.text_bytes += text.len();
+        }
         let position = match self.find(&reading) {
             Some(position) => position,
             None => match self.add(&reading) {
@@ -92,6 +97,12 @@ impl BlockBuilder {
     /// what is there before compression.
     pub fn estimated_bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The bytes of all text values so far, repeats included: decoders have a limit of it
+    /// ([`super::Limits::decompressed_bytes_max`]), however little a text that repeats takes in the block.
+    pub fn text_bytes(&self) -> usize {
+        self.text_bytes
     }
 
     /// The block; `None` if there is no reading in it.
