@@ -59,6 +59,11 @@ impl Poller {
         *self.state.unruly.lock().unwrap_or_else(PoisonError::into_inner) = Some(Random::new(seed));
     }
 
+    /// From now on the function is fed nothing, and messages stay in the queue.
+    pub fn stop(&self) {
+        self.state.stopped.store(true, Ordering::Release);
+    }
+
     /// How many batches the function has been given, and how many messages came back from it.
     pub fn counts(&self) -> (u64, u64) {
         (self.state.batches.load(Ordering::Acquire), self.state.returned.load(Ordering::Acquire))
@@ -67,14 +72,14 @@ impl Poller {
 
 impl Drop for Poller {
     fn drop(&mut self) {
-        self.state.stopped.store(true, Ordering::Release);
+        self.stop();
     }
 }
 
 async fn round(shared: &Arc<Shared>, queue: &Queue, function: &str, state: &State) -> Result<()> {
     let source = queue.clone();
     let mut messages = tokio::task::spawn_blocking(move || source.receive()).await??;
-    if messages.is_empty() {
+    if messages.is_empty() || state.stopped.load(Ordering::Acquire) {
         return Ok(());
     }
     if state.strikes() {

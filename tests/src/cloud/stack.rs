@@ -169,6 +169,11 @@ impl Stack {
         self.timestream.as_ref().map_or(0, |stub| stub.counts().kibibytes_billed)
     }
 
+    /// From now on the queue delivers nothing, so that who invokes `storage` by hand is alone.
+    pub fn deliver_nothing(&self) {
+        self.poller.stop();
+    }
+
     /// From now on the queue delivers now and then twice or backwards.
     pub fn deliver_unruly(&self, seed: u64) {
         self.poller.be_unruly(seed);
