@@ -14,7 +14,7 @@ pub type Outcome<T> = Result<T, Refusal>;
 /// when the call returns. Times are in seconds since the epoch.
 #[async_trait]
 pub trait Shadows: Send + Sync {
-    /// What is stored.
+    /// What is stored, with all changes that were asked for before.
     async fn shadow(&self, shadow: &ShadowId) -> Result<Stored, StoreError>;
 
     /// Applies an update.

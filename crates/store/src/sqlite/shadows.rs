@@ -75,32 +75,30 @@ fn save(connection: &Connection, shadow: &ShadowId, stored: &Stored) -> Result<(
 }
 
 impl SqliteStore {
+    /// `change` says what is to be stored, if anything, and the answer.
     async fn change<T: Send + 'static>(
         &self,
         shadow: &ShadowId,
-        change: impl FnOnce(&Stored) -> Outcome<(Stored, T)> + Send + 'static,
-    ) -> Result<Outcome<T>, StoreError> {
-        let (sender, mut outcome) = oneshot::channel();
+        change: impl FnOnce(&Stored) -> (Option<Stored>, T) + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (sender, mut answer) = oneshot::channel();
         let work: Work = Box::new(move |stored| {
-            let (after, outcome) = match change(stored) {
-                Ok((after, answer)) => (Some(after), Ok(answer)),
-                Err(refusal) => (None, Err(refusal)),
-            };
+            let (after, answer) = change(stored);
             // Whoever asked may have gone; the change is made all the same.
-            drop(sender.send(outcome));
+            drop(sender.send(answer));
             after
         });
         let change = Change { shadow: shadow.clone(), work };
         self.shared.queue.call(|reply| Command::Shadow(change, reply)).await?;
-        outcome.try_recv().map_err(|_| StoreError::Failed)
+        answer.try_recv().map_err(|_| StoreError::Failed)
     }
 }
 
 #[async_trait]
 impl Shadows for SqliteStore {
     async fn shadow(&self, shadow: &ShadowId) -> Result<Stored, StoreError> {
-        let shadow = shadow.clone();
-        self.query(move |shared| shared.with_reader(|connection| load(connection, &shadow))).await
+        // In turn with the changes, so that it sees what was asked for before.
+        self.change(shadow, |stored| (None, stored.clone())).await
     }
 
     async fn update_shadow(
@@ -109,9 +107,9 @@ impl Shadows for SqliteStore {
         update: Update,
         now_s: i64,
     ) -> Result<Outcome<Applied>, StoreError> {
-        let update = move |stored: &Stored| {
-            let applied = update.apply(stored, now_s)?;
-            Ok((Stored::Present(applied.shadow.clone()), applied))
+        let update = move |stored: &Stored| match update.apply(stored, now_s) {
+            Ok(applied) => (Some(Stored::Present(applied.shadow.clone())), Ok(applied)),
+            Err(refusal) => (None, Err(refusal)),
         };
         self.change(shadow, update).await
     }
@@ -123,9 +121,9 @@ impl Shadows for SqliteStore {
         now_s: i64,
     ) -> Result<Outcome<Value>, StoreError> {
         let name = shadow.to_string();
-        let delete = move |stored: &Stored| {
-            let (deleted, reply) = stored.delete(&name, now_s, client_token.as_deref())?;
-            Ok((Stored::Deleted(deleted), reply))
+        let delete = move |stored: &Stored| match stored.delete(&name, now_s, client_token.as_deref()) {
+            Ok((deleted, reply)) => (Some(Stored::Deleted(deleted)), Ok(reply)),
+            Err(refusal) => (None, Err(refusal)),
         };
         self.change(shadow, delete).await
     }
