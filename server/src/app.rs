@@ -26,6 +26,7 @@ use crate::http::{self, Face};
 use crate::intake::{self, Intake, StorageQueue};
 use crate::quarantine::QuarantineDesk;
 use crate::retention;
+use crate::shadows::{self, ShadowDesk};
 use crate::stop;
 use crate::waiting::Waiting;
 
@@ -144,9 +145,11 @@ impl Server {
         let own = OwnStream::open(&config.gateway, store.clone(), store.clone(), counters.clone()).await?;
         let (intake, jobs) = Intake::new();
         let (books, reports) = BooksDesk::new();
-        let back = Back::Store { intake, direct: direct.clone(), books };
+        let (shadows, requests) = ShadowDesk::new();
+        let back = Back::Store { intake, direct: direct.clone(), books, shadows };
         let desk = Arc::new(Desk { back, waiting: waiting.clone(), counters: counters.clone() });
         let broker = Broker::new(config.mqtt.limits.clone(), desk.clone());
+        let service = shadows::Service { store: store.clone(), broker: broker.clone() };
         let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(broker.clone()));
         let function = storage::Context { store: store.clone(), ledger: store.clone(), acks: acks.clone() };
         let queue = StorageQueue::start(function, counters.clone());
@@ -158,11 +161,13 @@ impl Server {
         self.work_tasks.extend([
             tokio::spawn(intake::run(jobs, context, counters.clone(), ending.clone())),
             tokio::spawn(books::run(reports, store.clone(), counters.clone(), ending.clone())),
+            tokio::spawn(shadows::run(requests, service.clone(), ending.clone())),
             tokio::spawn(own.run(offers, ending)),
         ]);
         let api = query::State::new(store.clone(), store.clone(), now).with_own(config.gateway.clone());
         let face = Face { direct, waiting, counters: counters.clone() };
         let router = http::with_store(face, api, config.http.body_bytes_max);
+        let router = router.merge(shadows::router(service));
         Ok((broker.clone(), routes(router, desk, counters, broker)))
     }
 

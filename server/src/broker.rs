@@ -5,7 +5,7 @@ mod access;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use fieldline_model::{DeviceTopic, Reason, RuleTopic, Timestamp};
+use fieldline_model::{DeviceTopic, Reason, RuleTopic, ShadowPart, ShadowTopic, Timestamp};
 use fieldline_mqtt::{
     Application, ClientInfo, ConnectRequest, Message, PublishError, Receipt, Refusal, Routing,
 };
@@ -18,6 +18,7 @@ use crate::data_plane::PAYLOAD_BYTES_MAX;
 use crate::direct::{Direct, Done};
 use crate::functions::{Errand, Line, Rule};
 use crate::intake::{Intake, Job};
+use crate::shadows::{Request, ShadowDesk};
 use crate::waiting::Waiting;
 
 /// Takes every message, and answers when it is settled.
@@ -40,6 +41,8 @@ pub(crate) enum Back {
         direct: Direct,
         /// For gateways' books.
         books: BooksDesk,
+        /// For requests to things' shadows.
+        shadows: ShadowDesk,
     },
     /// Functions elsewhere.
     Functions(Line),
@@ -77,6 +80,8 @@ impl Desk {
             self.rule(&topic, message, answer);
         } else if topic.starts_with("telemetry/") {
             self.telemetry(client, &topic, &message, answer);
+        } else if topic.starts_with("$aws/things/") {
+            self.thing(client, &topic, message, answer);
         } else {
             answer.accept(Routing::Route);
         }
@@ -114,6 +119,21 @@ impl Desk {
                 line.offer(Errand { rule, gateway, payload, received, answer, place });
             }
         }
+    }
+
+    /// A request for a shadow: the reply comes on a topic of its own.
+    fn thing(&self, client: &str, topic: &str, message: Message, answer: Answer) {
+        let shadow = topic.parse::<ShadowTopic>().ok().filter(|topic| topic.part == ShadowPart::Request);
+        let (Back::Store { shadows, .. }, Some(topic)) = (&self.back, shadow) else {
+            self.counters.ignored.increment(1);
+            tracing::debug!(topic, client, "nothing here takes this topic of a thing");
+            return answer.accept(Routing::Consume);
+        };
+        let Some(place) = self.waiting.place(message.payload.len()) else {
+            self.counters.deferred.increment(1);
+            return answer.reject(PublishError::QuotaExceeded);
+        };
+        shadows.offer(Request { client: client.to_owned(), topic, payload: message.payload, answer, place });
     }
 
     /// A device without a gateway: its readings are acknowledged, and shown to subscribers, when

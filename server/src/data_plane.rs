@@ -60,23 +60,32 @@ struct Parameters {
 
 /// An error with the code, the status and the words that AWS's clients know.
 #[derive(Debug, PartialEq, Eq)]
-struct Failure {
+pub(crate) struct Failure {
     status: StatusCode,
     code: &'static str,
     message: String,
 }
 
 impl Failure {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
     }
 
-    fn invalid(message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "InvalidRequestException", message)
     }
 
     fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "ForbiddenException", message)
+    }
+
+    /// A page in a browser on this machine must not change anything here; no client of AWS's sends this
+    /// header.
+    pub(crate) fn of_web_page(headers: &HeaderMap) -> Result<(), Self> {
+        match headers.contains_key(header::ORIGIN) {
+            true => Err(Self::forbidden("requests of web pages are not taken")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -122,10 +131,7 @@ impl DataPlane {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<(), Failure> {
-        // A page in a browser on this machine must not publish here; no client of AWS's sends this.
-        if headers.contains_key(header::ORIGIN) {
-            return Err(Failure::forbidden("requests of web pages are not taken"));
-        }
+        Failure::of_web_page(headers)?;
         check_topic(topic)?;
         if !self.desk.may_publish_by_http(topic) {
             return Err(Failure::forbidden("this topic is the server's own"));

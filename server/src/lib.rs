@@ -35,6 +35,7 @@ mod quarantine;
 pub mod replay;
 mod retention;
 pub mod serve;
+mod shadows;
 pub mod stop;
 mod trace_id;
 pub mod up;

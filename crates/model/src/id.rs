@@ -8,6 +8,9 @@ pub const THING_NAME_BYTES_MAX: usize = 128;
 /// The longest metric name, in bytes; it holds `measurement.field{tag=value,…}`.
 pub const METRIC_BYTES_MAX: usize = 256;
 
+/// The longest name of a shadow that AWS IoT takes, in bytes.
+pub const SHADOW_NAME_BYTES_MAX: usize = 64;
+
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
@@ -46,6 +49,16 @@ fn check_thing_name(kind: &'static str, text: &str) -> Result<(), IdError> {
     match stranger {
         None => Ok(()),
         Some(character) => Err(IdError::Character { kind, character, permitted: "a-z A-Z 0-9 : _ -" }),
+    }
+}
+
+/// The rule for names of shadows in AWS IoT: `[$a-zA-Z0-9:_-]{1,64}`.
+fn check_shadow_name(kind: &'static str, text: &str) -> Result<(), IdError> {
+    check_length(kind, text, SHADOW_NAME_BYTES_MAX)?;
+    let stranger = text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '$' | ':' | '_' | '-')));
+    match stranger {
+        None => Ok(()),
+        Some(character) => Err(IdError::Character { kind, character, permitted: "a-z A-Z 0-9 $ : _ -" }),
     }
 }
 
@@ -145,6 +158,18 @@ text_id!(
     GatewayId,
     "gateway id",
     check_thing_name
+);
+text_id!(
+    /// A thing of AWS IoT, be it a device or a gateway: `[a-zA-Z0-9:_-]{1,128}`.
+    ThingName,
+    "thing name",
+    check_thing_name
+);
+text_id!(
+    /// A named shadow of a thing: `[$a-zA-Z0-9:_-]{1,64}`.
+    ShadowName,
+    "shadow name",
+    check_shadow_name
 );
 text_id!(
     /// What is measured: 1 to 256 bytes of UTF-8 without control characters, `/`, `+` and `#`.

@@ -19,15 +19,20 @@ mod id;
 mod range;
 mod reading;
 mod reason;
+mod shadow;
 mod stream;
 mod timestamp;
 mod topic;
 
 pub use books::{Books, LaneBooks};
-pub use id::{DeviceId, GatewayId, IdError, METRIC_BYTES_MAX, Metric, THING_NAME_BYTES_MAX};
+pub use id::{
+    DeviceId, GatewayId, IdError, METRIC_BYTES_MAX, Metric, SHADOW_NAME_BYTES_MAX, ShadowName,
+    THING_NAME_BYTES_MAX, ThingName,
+};
 pub use range::{RangeSet, SeqRange};
 pub use reading::{Quality, Reading, ReadingRef, TEXT_BYTES_MAX, Value, ValueRef};
 pub use reason::Reason;
+pub use shadow::{ShadowId, ShadowOperation, ShadowPart, ShadowTopic};
 pub use stream::{Class, StreamId, UnknownClass};
 pub use timestamp::{TimeError, Timestamp};
 pub use topic::{

@@ -69,6 +69,7 @@ mod placing;
 mod points;
 mod port;
 mod query;
+mod shadows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -92,5 +93,6 @@ pub use query::{
     Buckets, Cursor, CursorError, DeviceInfo, DevicePage, DeviceQuery, Latest, Point, Series, SeriesPage,
     SeriesQuery,
 };
+pub use shadows::{Outcome, Shadows};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Retained, SqliteConfig, SqliteStats, SqliteStore};

@@ -20,6 +20,7 @@ mod read;
 mod registry;
 mod retention;
 mod schema;
+mod shadows;
 mod shared;
 mod summary;
 mod writer;

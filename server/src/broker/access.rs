@@ -4,6 +4,7 @@
 //! speaks for any device or gateway, but for the server itself nobody speaks: a forged
 //! acknowledgement would make a gateway let go of what is not stored.
 
+use fieldline_model::{ShadowPart, ShadowTopic};
 use fieldline_mqtt::{ClientInfo, ConnectRequest, Refusal};
 
 /// Topics below this are the server's own word.
@@ -26,15 +27,20 @@ pub(super) fn may_connect(connect: &ConnectRequest<'_>) -> Result<(), Refusal> {
 }
 
 pub(super) fn may_publish(name: Option<&str>, topic: &str) -> bool {
-    if topic.starts_with(SERVER_PREFIX) {
+    let replies = |topic: ShadowTopic| topic.part != ShadowPart::Request;
+    if topic.starts_with(SERVER_PREFIX) || topic.parse().is_ok_and(replies) {
         return false;
     }
     let Some(name) = name else { return true };
     let mut levels = topic.split('/');
     match levels.next() {
         Some("telemetry") => levels.next() == Some(name),
-        // $aws/rules/<rule>/<gateway>
-        Some("$aws") => levels.nth(2) == Some(name),
+        Some("$aws") => match levels.next() {
+            // $aws/rules/<rule>/<gateway>
+            Some("rules") => levels.nth(1) == Some(name),
+            Some("things") => levels.next() == Some(name),
+            _ => false,
+        },
         Some(first) => !first.starts_with('$'),
         None => false,
     }
@@ -45,6 +51,7 @@ pub(super) fn may_subscribe(name: Option<&str>, filter: &str) -> bool {
     let mut levels = filter.split('/');
     match levels.next() {
         Some("fieldline" | "telemetry") => levels.next() == Some(name),
+        Some("$aws") => levels.next() == Some("things") && levels.next() == Some(name),
         Some("#" | "+") | None => false,
         Some(first) => !first.starts_with('$'),
     }
@@ -58,6 +65,8 @@ mod tests {
     fn nobody_speaks_for_the_server() {
         for name in [None, Some("gw-1")] {
             assert!(!may_publish(name, "fieldline/gw-1/ack"), "{name:?}");
+            assert!(!may_publish(name, "$aws/things/gw-1/shadow/update/accepted"), "{name:?}");
+            assert!(!may_publish(name, "$aws/things/gw-1/shadow/name/x/update/delta"), "{name:?}");
         }
     }
 
@@ -68,6 +77,11 @@ mod tests {
             ("$aws/rules/fieldline_ingest/gw-2", false),
             ("$aws/rules/fieldline_books/gw-1", true),
             ("$aws/rules/fieldline_ingest", false),
+            ("$aws/things/gw-1/shadow/update", true),
+            ("$aws/things/gw-1/shadow/name/config/get", true),
+            ("$aws/things/gw-2/shadow/update", false),
+            ("$aws/things/gw-1", true),
+            ("$aws/events/gw-1/gw-1", false),
             ("telemetry/gw-1", true),
             ("telemetry/press-4/temperature", false),
             ("hall/light", true),
@@ -90,6 +104,12 @@ mod tests {
             ("+/gw-2/ack", false),
             ("hall/#", true),
             ("$aws/rules/#", false),
+            ("$aws/things/gw-1/shadow/update/+", true),
+            ("$aws/things/gw-1/#", true),
+            ("$aws/things/gw-2/shadow/update/accepted", false),
+            ("$aws/things/+/shadow/update/accepted", false),
+            ("$aws/#", false),
+            ("+/things/gw-2/#", false),
         ];
         for (filter, allowed) in table {
             assert_eq!(may_subscribe(Some("gw-1"), filter), allowed, "{filter}");

@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use fieldline_model::{Books, GatewayId, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::Retained;
 use super::flush::Flushed;
+use super::{Retained, shadows};
 use crate::{OwnStream, ReceivedBlock, Refused, StoreError, Written};
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -19,6 +19,7 @@ pub(super) enum Command {
     Books(GatewayId, Box<Books>, Timestamp, Reply<()>),
     Quarantine(Box<Refused>, Reply<()>),
     OwnStream(GatewayId, Timestamp, Reply<OwnStream>),
+    Shadow(shadows::Change, Reply<()>),
     Retain(Timestamp, Reply<Retained>),
     Flush(Reply<()>),
 }

@@ -11,7 +11,7 @@ use crate::StoreError;
 /// `FLst`, so that `file` and we know the file.
 const APPLICATION: i64 = 0x464C_7374;
 /// The version of the tables.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 /// Small, since each commit writes some pages whole. Chunks lie in packs of many pages.
 const PAGE_BYTES: u32 = 4 << 10;
 
@@ -84,6 +84,15 @@ CREATE TABLE damaged (
     what TEXT NOT NULL,
     bytes BLOB NOT NULL);
 ";
+/// What version 2 has beyond version 1.
+const SHADOWS: &str = "
+CREATE TABLE shadow (
+    thing TEXT NOT NULL,
+    name TEXT NOT NULL,
+    present INTEGER NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (thing, name)) WITHOUT ROWID;
+";
 
 /// Opens the file for the writer; makes the tables in an empty one. The sizes are those of
 /// the configuration.
@@ -155,7 +164,10 @@ fn create(connection: &mut Connection) -> Result<(), StoreError> {
         return Ok(());
     }
     let transaction = connection.transaction()?;
-    transaction.execute_batch(TABLES)?;
+    if version < 1 {
+        transaction.execute_batch(TABLES)?;
+    }
+    transaction.execute_batch(SHADOWS)?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     Ok(transaction.commit()?)

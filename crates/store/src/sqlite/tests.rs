@@ -2,6 +2,7 @@
 
 mod crash;
 mod files;
+mod shadows;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -8,7 +8,7 @@ use super::batch::{self, Call};
 use super::flushing::Flushing;
 use super::queue::{Bounds, Command, Next, Reply, Waiting};
 use super::shared::Shared;
-use super::{change, retention};
+use super::{change, retention, shadows};
 use crate::StoreError;
 
 /// What the log holds that is not in frozen heads.
@@ -75,23 +75,27 @@ impl Writer {
     }
 
     fn commands(&mut self, commands: Vec<Waiting>) {
-        let mut blocks = Vec::new();
+        let (mut blocks, mut shadows) = (Vec::new(), Vec::new());
         for waiting in commands {
             match waiting.command {
                 Command::Write(block, reply) => blocks.push(Call { block, reply }),
+                Command::Shadow(change, reply) => shadows.push((change, reply)),
                 other => {
-                    // What was called first is done first.
+                    // What was called first is done first. Blocks and shadows know nothing of each other.
                     self.write(std::mem::take(&mut blocks));
+                    self.shadows(std::mem::take(&mut shadows));
                     self.command(other);
                 }
             }
         }
         self.write(blocks);
+        self.shadows(shadows);
     }
 
     fn command(&mut self, command: Command) {
         match command {
             Command::Write(block, reply) => self.write(vec![Call { block, reply }]),
+            Command::Shadow(change, reply) => self.shadows(vec![(change, reply)]),
             Command::Books(gateway, books, now, reply) => {
                 let result = self.guarded(|writer| {
                     change::books(&mut writer.connection, &writer.shared, gateway, *books, now)
@@ -150,6 +154,19 @@ impl Writer {
                 let error = || if full { StoreError::Full } else { StoreError::Failed };
                 calls.into_iter().for_each(|call| answer(call.reply, Err(error())));
             }
+        }
+    }
+
+    fn shadows(&mut self, calls: Vec<(shadows::Change, Reply<()>)>) {
+        if calls.is_empty() {
+            return;
+        }
+        let (changes, replies): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
+        let result = self.guarded(|writer| shadows::write(&mut writer.connection, changes));
+        let full = matches!(result, Err(StoreError::Full));
+        for reply in replies {
+            let error = || if full { StoreError::Full } else { StoreError::Failed };
+            answer(reply, if result.is_ok() { Ok(()) } else { Err(error()) });
         }
     }
 

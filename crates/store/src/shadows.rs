@@ -1,0 +1,43 @@
+//! Where device shadows are kept.
+
+use async_trait::async_trait;
+use fieldline_model::{ShadowId, ShadowName, ThingName};
+use fieldline_shadow::{Applied, Error as Refusal, Stored, Update};
+use serde_json::Value;
+
+use crate::StoreError;
+
+/// What became of a request, once it is known: done, or refused by the rules of shadows.
+pub type Outcome<T> = Result<T, Refusal>;
+
+/// Device shadows. Requests for one shadow are applied one after the other; what they come to is durable
+/// when the call returns. Times are in seconds since the epoch.
+#[async_trait]
+pub trait Shadows: Send + Sync {
+    /// What is stored, with all changes that were asked for before.
+    async fn shadow(&self, shadow: &ShadowId) -> Result<Stored, StoreError>;
+
+    /// Applies an update.
+    async fn update_shadow(
+        &self,
+        shadow: &ShadowId,
+        update: Update,
+        now_s: i64,
+    ) -> Result<Outcome<Applied>, StoreError>;
+
+    /// Deletes a shadow; its version is remembered. Gives the reply.
+    async fn delete_shadow(
+        &self,
+        shadow: &ShadowId,
+        client_token: Option<String>,
+        now_s: i64,
+    ) -> Result<Outcome<Value>, StoreError>;
+
+    /// The names of a thing's named shadows behind `after`, ascending, at most `limit`.
+    async fn named_shadows(
+        &self,
+        thing: &ThingName,
+        after: Option<&ShadowName>,
+        limit: usize,
+    ) -> Result<Vec<ShadowName>, StoreError>;
+}

@@ -1,0 +1,105 @@
+use fieldline_model::{ShadowId, ShadowName, ThingName};
+use fieldline_shadow::{Error, Stored, Update};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::Shadows;
+
+const NOW: i64 = 1_700_000_000;
+
+fn shadow(thing: &str, name: &str) -> ShadowId {
+    let name = (!name.is_empty()).then(|| ShadowName::new(name).unwrap());
+    ShadowId { thing: ThingName::new(thing).unwrap(), name }
+}
+
+fn update(request: &Value) -> Update {
+    Update::parse(request.to_string().as_bytes()).unwrap()
+}
+
+async fn set(store: &SqliteStore, id: &ShadowId, value: u64) -> u64 {
+    let request = update(&json!({ "state": { "reported": { "n": value } } }));
+    store.update_shadow(id, request, NOW).await.unwrap().unwrap().shadow.version()
+}
+
+async fn value(store: &SqliteStore, id: &ShadowId) -> Option<Value> {
+    let stored = store.shadow(id).await.unwrap();
+    Some(stored.shadow("").ok()?.document(NOW, None)["state"]["reported"]["n"].clone())
+}
+
+#[tokio::test]
+async fn shadows_are_apart_and_survive_a_restart() {
+    let mut held = Held::new(SqliteConfig::default());
+    let ids = [shadow("a", ""), shadow("a", "x"), shadow("b", "")];
+    for (number, id) in (0..).zip(&ids) {
+        assert_eq!(set(held.store(), id, number).await, 1);
+    }
+    assert_eq!(set(held.store(), &ids[0], 9).await, 2);
+    held.reopen();
+    for (id, expected) in ids.iter().zip([9, 1, 2]) {
+        assert_eq!(value(held.store(), id).await, Some(json!(expected)), "{id}");
+    }
+    assert_eq!(set(held.store(), &ids[0], 10).await, 3);
+}
+
+#[tokio::test]
+async fn refusals_change_nothing_and_deletions_are_remembered() {
+    let mut held = Held::new(SqliteConfig::default());
+    let id = shadow("a", "x");
+    set(held.store(), &id, 1).await;
+    let wrong = update(&json!({ "state": { "reported": { "n": 2 } }, "version": 7 }));
+    assert_eq!(held.store().update_shadow(&id, wrong, NOW).await.unwrap().unwrap_err(), Error::Conflict);
+    assert_eq!(value(held.store(), &id).await, Some(json!(1)));
+    let reply = held.store().delete_shadow(&id, Some("t".to_owned()), NOW).await.unwrap().unwrap();
+    assert_eq!(reply, json!({ "version": 1, "timestamp": NOW, "clientToken": "t" }));
+    held.reopen();
+    assert!(matches!(held.store().shadow(&id).await.unwrap(), Stored::Deleted(_)));
+    let again = held.store().delete_shadow(&id, None, NOW).await.unwrap().unwrap_err();
+    assert_eq!(again.to_string(), "No shadow exists with name: 'a~x'");
+    assert_eq!(set(held.store(), &id, 3).await, 2);
+}
+
+#[tokio::test]
+async fn updates_at_the_same_moment_are_all_made() {
+    let held = Arc::new(Held::new(SqliteConfig::default()));
+    let tasks: Vec<_> = (0..64)
+        .map(|number| {
+            let held = Arc::clone(&held);
+            tokio::spawn(async move { set(held.store(), &shadow("a", ""), number).await })
+        })
+        .collect();
+    let mut versions = Vec::new();
+    for task in tasks {
+        versions.push(task.await.unwrap());
+    }
+    versions.sort_unstable();
+    assert_eq!(versions, (1..=64).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn named_shadows_are_listed_page_by_page() {
+    let held = Held::new(SqliteConfig::default());
+    for name in ["", "c", "a", "b", "gone"] {
+        set(held.store(), &shadow("t", name), 1).await;
+    }
+    set(held.store(), &shadow("other", "z"), 1).await;
+    held.store().delete_shadow(&shadow("t", "gone"), None, NOW).await.unwrap().unwrap();
+    let thing = ThingName::new("t").unwrap();
+    let first = held.store().named_shadows(&thing, None, 2).await.unwrap();
+    assert_eq!(first, [ShadowName::new("a").unwrap(), ShadowName::new("b").unwrap()]);
+    let second = held.store().named_shadows(&thing, first.last(), 2).await.unwrap();
+    assert_eq!(second, [ShadowName::new("c").unwrap()]);
+    let nobody = ThingName::new("nobody").unwrap();
+    assert!(held.store().named_shadows(&nobody, None, 9).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_store_of_version_1_gets_its_table_of_shadows() {
+    let mut held = Held::new(SqliteConfig::default());
+    held.store = None;
+    let file = open::file_in(held.folder());
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.execute_batch("DROP TABLE shadow; PRAGMA user_version = 1;").unwrap();
+    drop(connection);
+    held.reopen();
+    assert_eq!(set(held.store(), &shadow("a", ""), 1).await, 1);
+}
