@@ -13,6 +13,7 @@ mod host;
 mod invoke;
 mod poller;
 mod queue;
+mod services;
 mod stack;
 mod traffic;
 
@@ -21,5 +22,6 @@ pub use function::{Ending, FunctionSpec, Life};
 pub use host::Host;
 pub use poller::Poller;
 pub use queue::Queue;
-pub use stack::{Services, Stack, StoreKind};
+pub use services::{Emulators, Services};
+pub use stack::{Stack, StoreKind};
 pub use traffic::Volume;

@@ -82,7 +82,15 @@ impl Http {
     /// # Errors
     /// As [`Http::get`].
     pub fn put_bytes(&self, path: &str, body: &[u8]) -> Result<Answer> {
-        self.send("PUT", path, &[], body)
+        self.put_with(path, &[], body)
+    }
+
+    /// `PUT` of bytes with header lines.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub fn put_with(&self, path: &str, headers: &[&str], body: &[u8]) -> Result<Answer> {
+        self.send("PUT", path, headers, body)
     }
 
     /// The JSON behind a path.

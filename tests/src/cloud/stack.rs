@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{FunctionSpec, Host, Poller, Queue};
-use crate::emulator::{self, Emulator};
+use super::{Emulators, FunctionSpec, Host, Poller, Queue, Services};
+use crate::emulator::Emulator;
 use crate::influxdb::{self, InfluxDb};
+use crate::programs;
 use crate::site::{Agent, Server};
 use crate::timestream::{Options, Stub};
-use crate::{localstack, moto, programs};
 
 /// The name of the ledger's table.
 const LEDGER: &str = "fieldline-ledger";
@@ -30,19 +30,10 @@ const ATTEMPTS_MAX: u32 = 1_000;
 pub enum StoreKind {
     /// Timestream for LiveAnalytics, on our stub.
     Timestream,
-    /// Parquet on S3, on moto.
+    /// Parquet on S3.
     S3,
     /// InfluxDB's line protocol, on a real server.
     InfluxDb,
-}
-
-/// Who serves SNS, SQS, S3, DynamoDB and Secrets Manager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Services {
-    /// moto.
-    Moto,
-    /// LocalStack without a licence, and moto for DynamoDB, which LocalStack would have to download.
-    LocalStack,
 }
 
 /// The running chain. Everything ends when it is dropped.
@@ -59,8 +50,7 @@ pub struct Stack {
     /// What `storage` has refused too often.
     pub dead: Queue,
     poller: Poller,
-    services: Emulator,
-    tables: Option<Emulator>,
+    emulators: Emulators,
     timestream: Option<Stub>,
     influx: Option<InfluxDb>,
 }
@@ -89,15 +79,9 @@ impl Stack {
         store: StoreKind,
         mut before: impl FnMut(SocketAddr) -> Result<SocketAddr>,
     ) -> Result<Option<Self>> {
-        let Some(moto) = moto::start(folder)? else { return Ok(None) };
-        let (services, tables) = match services {
-            Services::Moto => (moto, None),
-            Services::LocalStack => {
-                let Some(services) = localstack::start(folder)? else { return Ok(None) };
-                (services, Some(moto))
-            }
-        };
-        tables.as_ref().unwrap_or(&services).create_ledger_table(LEDGER)?;
+        let Some(emulators) = services.start(folder)? else { return Ok(None) };
+        let services = emulators.most();
+        emulators.tables().create_ledger_table(LEDGER)?;
         services.create_bucket(QUARANTINE)?;
         let (topic, queue, dead) = services.create_fifo("fieldline-blocks", ATTEMPTS_MAX)?;
         let host = Host::start()?;
@@ -105,11 +89,8 @@ impl Stack {
         server.set_functions(host.address());
         let agent = Agent::prepare(&folder.join("agent"), Some(server.mqtt_address()))?;
 
-        let mut environment = emulator::variables(before(services.address())?);
+        let mut environment = emulators.variables(&mut before)?;
         let mut set = |name: &str, value: &str| environment.push((name.to_owned(), value.to_owned()));
-        if let Some(tables) = &tables {
-            set("AWS_ENDPOINT_URL_DYNAMODB", &format!("http://{}", before(tables.address())?));
-        }
         set("FIELDLINE_BLOCKS_TOPIC_ARN", &topic);
         set("FIELDLINE_LEDGER_TABLE", LEDGER);
         set("FIELDLINE_QUARANTINE_BUCKET", QUARANTINE);
@@ -132,7 +113,7 @@ impl Stack {
                 set("FIELDLINE_READINGS_BUCKET", READINGS);
             }
             StoreKind::InfluxDb => {
-                let Some(server) = start_influx(folder, &services)? else { return Ok(None) };
+                let Some(server) = start_influx(folder, services)? else { return Ok(None) };
                 set("FIELDLINE_STORE", "influxdb");
                 set("FIELDLINE_INFLUX_URL", &format!("http://{}", before(server.address())?));
                 set("FIELDLINE_INFLUX_DATABASE", INFLUX_DATABASE);
@@ -152,8 +133,7 @@ impl Stack {
             });
         }
         let poller = Poller::start(&host, queue.clone(), "storage");
-        let mut stack =
-            Self { agent, server, host, queue, dead, poller, services, tables, timestream, influx };
+        let mut stack = Self { agent, server, host, queue, dead, poller, emulators, timestream, influx };
         stack.server.start()?;
         stack.agent.start().context("the agent")?;
         Ok(Some(stack))
@@ -181,13 +161,7 @@ impl Stack {
 
     /// The emulated services by name, and where they are.
     pub fn services(&self) -> Vec<(&'static str, SocketAddr)> {
-        let mut services = match &self.tables {
-            None => vec![("S3, DynamoDB, SNS, SQS (moto)", self.services.address())],
-            Some(tables) => vec![
-                ("S3, SNS, SQS (LocalStack)", self.services.address()),
-                ("DynamoDB (moto)", tables.address()),
-            ],
-        };
+        let mut services = self.emulators.addresses();
         services.push(("Lambda: Invoke and Runtime API", self.host.address()));
         services.extend(self.timestream.as_ref().map(|stub| ("Timestream", stub.address())));
         services.extend(self.influx.as_ref().map(|server| ("InfluxDB", server.address())));

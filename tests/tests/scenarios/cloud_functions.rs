@@ -1,4 +1,4 @@
-//! The functions' binaries over Lambda's Runtime API, against moto.
+//! The functions' binaries over Lambda's Runtime API, against moto, and LocalStack where it is there.
 
 use std::time::Duration;
 
@@ -6,9 +6,8 @@ use anyhow::{Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use fieldline_model::{Class, GatewayId, Quality, ReadingRef, StreamId, Timestamp, ValueRef};
-use fieldline_tests::cloud::{Ending, FunctionSpec, Host};
+use fieldline_tests::cloud::{Ending, FunctionSpec, Host, Services};
 use fieldline_tests::wait::{PATIENCE, until};
-use fieldline_tests::{emulator, moto};
 use fieldline_tests::{machine, programs};
 use fieldline_wire::BlockBuilder;
 use serde_json::{Value, json};
@@ -45,14 +44,23 @@ fn spec(name: &str, folder: &std::path::Path, environment: Vec<(String, String)>
 
 #[test]
 fn ingest_hands_blocks_to_the_queue_once_and_in_order_of_their_stream() -> Result<()> {
+    hands_blocks_to_the_queue(Services::Moto)
+}
+
+#[test]
+fn ingest_hands_blocks_to_localstacks_queue_once_and_in_order_of_their_stream() -> Result<()> {
+    hands_blocks_to_the_queue(Services::LocalStack)
+}
+
+fn hands_blocks_to_the_queue(services: Services) -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
-    moto.create_bucket("quarantine")?;
-    moto.create_ledger_table("ledger")?;
-    let (topic, queue, _) = moto.create_fifo("blocks", 5)?;
+    let Some(emulators) = services.start(folder.path())? else { return Ok(()) };
+    emulators.most().create_bucket("quarantine")?;
+    emulators.tables().create_ledger_table("ledger")?;
+    let (topic, queue, _) = emulators.most().create_fifo("blocks", 5)?;
     let host = Host::start()?;
-    let mut environment = emulator::variables(moto.address());
+    let mut environment = emulators.variables(Ok)?;
     for (name, value) in [
         ("FIELDLINE_BLOCKS_TOPIC_ARN", topic.as_str()),
         ("FIELDLINE_LEDGER_TABLE", "ledger"),
@@ -85,6 +93,8 @@ fn ingest_hands_blocks_to_the_queue_once_and_in_order_of_their_stream() -> Resul
     let ending = host.invoke("ingest", event(b"ten bytes."))?;
     let Ending::Answer(answer) = ending else { anyhow::bail!("{ending:?}") };
     ensure!(serde_json::from_slice::<Value>(&answer)?["quarantined"].is_string(), "{answer:?}");
+    let (kept, _) = emulators.most().objects("quarantine")?;
+    ensure!(kept.len() == 1, "the bucket of quarantine holds {kept:?}");
     // What no topic rule makes is a function error.
     let ending = host.invoke("ingest", json!({ "nonsense": true }).to_string())?;
     ensure!(matches!(ending, Ending::Failure(_)), "{ending:?}");

@@ -5,10 +5,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use fieldline_tests::clients::{have, run};
-use fieldline_tests::{machine, moto, programs};
+use fieldline_tests::{localstack, machine, moto, programs};
 
-/// What runs there: the chain from a publish to an emptied journal.
+/// What runs there: the chain from a publish to an emptied journal, on moto and on LocalStack.
 const CHAIN: &str = "cloud_chain::a_reading_travels_through_the_cloud_and_its_journal_is_emptied";
+const CHAIN_ON_LOCALSTACK: &str = "cloud_chain::a_reading_travels_through_localstack_to_s3";
 
 /// A shell in a network of its own, where only loopback is up.
 fn alone_with_loopback() -> Command {
@@ -19,6 +20,18 @@ fn alone_with_loopback() -> Command {
 
 #[test]
 fn no_call_leaves_loopback() -> Result<()> {
+    stays_on_loopback(CHAIN)
+}
+
+#[test]
+fn no_call_leaves_loopback_with_localstack() -> Result<()> {
+    if localstack::environment().is_none() {
+        return Ok(());
+    }
+    stays_on_loopback(CHAIN_ON_LOCALSTACK)
+}
+
+fn stays_on_loopback(chain: &str) -> Result<()> {
     let _machine = machine::alone();
     let tools = ["unshare", "ip", "strace"].into_iter().all(have);
     if !tools || moto::environment().is_none() {
@@ -34,7 +47,7 @@ fn no_call_leaves_loopback() -> Result<()> {
     let trace = scratch.path().join("trace.txt");
     let mut command = alone_with_loopback();
     command.args(["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg", "-e", "signal=none", "-o"]);
-    command.arg(&trace).arg(std::env::current_exe()?).args(["--exact", CHAIN, "--nocapture"]);
+    command.arg(&trace).arg(std::env::current_exe()?).args(["--exact", chain, "--nocapture"]);
     command.env("FIELDLINE_PROGRAMS", folder);
     let said = run(&mut command)?;
     ensure!(said.contains("1 passed"), "the chain has not run: {said}");

@@ -4,6 +4,7 @@ mod clients;
 mod cloud_chain;
 mod cloud_functions;
 mod cloud_ledger;
+mod cloud_localstack;
 mod cloud_loopback;
 mod disk_full;
 mod durability;
