@@ -7,6 +7,7 @@
 //! - [`PlacingStore`] is for databases that other people run: the points lie behind the port
 //!   [`PointStore`], and what is stored of each stream behind [`StreamOrders`].
 //! - `InfluxPoints` are such points, in InfluxDB 1, 2 or 3. Behind the feature `influx`.
+//! - [`Shadows`] keeps device shadows, [`Entries`] the small documents of a server; both lie in the SQLite file.
 //! - [`MemoryStore`] keeps the same in memory, plainly; it is the model that [`contract`] compares with.
 //!
 //! It is not: a place that parses payloads, speaks HTTP or reads a clock. `now` comes in as an argument.
@@ -56,6 +57,7 @@
 
 mod aggregate;
 pub mod contract;
+mod entries;
 mod error;
 mod glob;
 #[cfg(feature = "influx")]
@@ -74,6 +76,7 @@ mod shadows;
 mod sqlite;
 
 pub use aggregate::Aggregate;
+pub use entries::{Entries, Entry, EntryChange};
 pub use error::StoreError;
 pub use glob::Glob;
 #[cfg(feature = "influx")]

@@ -1,9 +1,14 @@
+mod things;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use fieldline_model::{Books, Class, DeviceId, GatewayId, Metric, Quality, StreamId, Timestamp, Value};
+use fieldline_model::{
+    Books, Class, DeviceId, GatewayId, Metric, Quality, ShadowName, StreamId, ThingName, Timestamp, Value,
+};
+use fieldline_shadow::Stored;
 use fieldline_wire::{Block, Values};
 
 use crate::ledger::{RefusedCounts, StreamRecord, assemble};
@@ -33,6 +38,8 @@ struct Inner {
     books: BTreeMap<GatewayId, ReportedBooks>,
     refused: RefusedCounts,
     own: BTreeMap<GatewayId, StreamId>,
+    shadows: BTreeMap<(ThingName, Option<ShadowName>), Stored>,
+    entries: BTreeMap<(String, String), String>,
 }
 
 #[derive(Debug, Default)]

@@ -41,3 +41,24 @@ pub trait Shadows: Send + Sync {
         limit: usize,
     ) -> Result<Vec<ShadowName>, StoreError>;
 }
+
+/// What is to be stored, if anything, and the answer to an update.
+pub(crate) fn updated(stored: &Stored, update: &Update, now_s: i64) -> (Option<Stored>, Outcome<Applied>) {
+    match update.apply(stored, now_s) {
+        Ok(applied) => (Some(Stored::Present(applied.shadow.clone())), Ok(applied)),
+        Err(refusal) => (None, Err(refusal)),
+    }
+}
+
+/// What is to be stored, if anything, and the answer to a deletion; `name` is for the refusal.
+pub(crate) fn deleted(
+    stored: &Stored,
+    name: &str,
+    client_token: Option<&str>,
+    now_s: i64,
+) -> (Option<Stored>, Outcome<Value>) {
+    match stored.delete(name, now_s, client_token) {
+        Ok((deleted, reply)) => (Some(Stored::Deleted(deleted)), Ok(reply)),
+        Err(refusal) => (None, Err(refusal)),
+    }
+}

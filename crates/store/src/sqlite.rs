@@ -6,6 +6,7 @@ mod change;
 mod codec;
 mod config;
 mod cut;
+mod entries;
 mod fault;
 mod flush;
 mod flushing;

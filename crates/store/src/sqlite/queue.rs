@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::flush::Flushed;
 use super::{Retained, shadows};
-use crate::{OwnStream, ReceivedBlock, Refused, StoreError, Written};
+use crate::{EntryChange, OwnStream, ReceivedBlock, Refused, StoreError, Written};
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -20,6 +20,7 @@ pub(super) enum Command {
     Quarantine(Box<Refused>, Reply<()>),
     OwnStream(GatewayId, Timestamp, Reply<OwnStream>),
     Shadow(shadows::Change, Reply<()>),
+    Entries(Vec<EntryChange>, Reply<()>),
     Retain(Timestamp, Reply<Retained>),
     Flush(Reply<()>),
 }

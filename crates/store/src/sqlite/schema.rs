@@ -11,7 +11,7 @@ use crate::StoreError;
 /// `FLst`, so that `file` and we know the file.
 const APPLICATION: i64 = 0x464C_7374;
 /// The version of the tables.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 /// Small, since each commit writes some pages whole. Chunks lie in packs of many pages.
 const PAGE_BYTES: u32 = 4 << 10;
 
@@ -94,6 +94,15 @@ CREATE TABLE shadow (
     PRIMARY KEY (thing, name)) WITHOUT ROWID;
 ";
 
+/// What version 3 has beyond version 2.
+const ENTRIES: &str = "
+CREATE TABLE entry (
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (kind, key)) WITHOUT ROWID;
+";
+
 /// Opens the file for the writer; makes the tables in an empty one. The sizes are those of
 /// the configuration.
 pub(super) fn open_writer(file: &Path, config: &SqliteConfig) -> Result<Connection, StoreError> {
@@ -164,10 +173,11 @@ fn create(connection: &mut Connection) -> Result<(), StoreError> {
         return Ok(());
     }
     let transaction = connection.transaction()?;
-    if version < 1 {
-        transaction.execute_batch(TABLES)?;
+    for (since, tables) in [(1, TABLES), (2, SHADOWS), (3, ENTRIES)] {
+        if version < since {
+            transaction.execute_batch(tables)?;
+        }
     }
-    transaction.execute_batch(SHADOWS)?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     Ok(transaction.commit()?)

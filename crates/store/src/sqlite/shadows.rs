@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::SqliteStore;
 use super::queue::Command;
+use crate::shadows::{deleted, updated};
 use crate::{Outcome, Shadows, StoreError};
 
 /// From what is stored to what is to be; nothing where nothing changes.
@@ -107,11 +108,7 @@ impl Shadows for SqliteStore {
         update: Update,
         now_s: i64,
     ) -> Result<Outcome<Applied>, StoreError> {
-        let update = move |stored: &Stored| match update.apply(stored, now_s) {
-            Ok(applied) => (Some(Stored::Present(applied.shadow.clone())), Ok(applied)),
-            Err(refusal) => (None, Err(refusal)),
-        };
-        self.change(shadow, update).await
+        self.change(shadow, move |stored| updated(stored, &update, now_s)).await
     }
 
     async fn delete_shadow(
@@ -121,11 +118,7 @@ impl Shadows for SqliteStore {
         now_s: i64,
     ) -> Result<Outcome<Value>, StoreError> {
         let name = shadow.to_string();
-        let delete = move |stored: &Stored| match stored.delete(&name, now_s, client_token.as_deref()) {
-            Ok((deleted, reply)) => (Some(Stored::Deleted(deleted)), Ok(reply)),
-            Err(refusal) => (None, Err(refusal)),
-        };
-        self.change(shadow, delete).await
+        self.change(shadow, move |stored| deleted(stored, &name, client_token.as_deref(), now_s)).await
     }
 
     async fn named_shadows(

@@ -2,7 +2,7 @@
 
 mod crash;
 mod files;
-mod shadows;
+mod things;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

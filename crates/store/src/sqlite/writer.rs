@@ -8,7 +8,7 @@ use super::batch::{self, Call};
 use super::flushing::Flushing;
 use super::queue::{Bounds, Command, Next, Reply, Waiting};
 use super::shared::Shared;
-use super::{change, retention, shadows};
+use super::{change, entries, retention, shadows};
 use crate::StoreError;
 
 /// What the log holds that is not in frozen heads.
@@ -96,6 +96,10 @@ impl Writer {
         match command {
             Command::Write(block, reply) => self.write(vec![Call { block, reply }]),
             Command::Shadow(change, reply) => self.shadows(vec![(change, reply)]),
+            Command::Entries(changes, reply) => {
+                let result = self.guarded(|writer| entries::write(&mut writer.connection, &changes));
+                answer(reply, result);
+            }
             Command::Books(gateway, books, now, reply) => {
                 let result = self.guarded(|writer| {
                     change::books(&mut writer.connection, &writer.shared, gateway, *books, now)

@@ -3,7 +3,7 @@ use fieldline_shadow::{Error, Stored, Update};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::Shadows;
+use crate::{Entries, Entry, EntryChange, MemoryStore, Shadows};
 
 const NOW: i64 = 1_700_000_000;
 
@@ -16,12 +16,12 @@ fn update(request: &Value) -> Update {
     Update::parse(request.to_string().as_bytes()).unwrap()
 }
 
-async fn set(store: &SqliteStore, id: &ShadowId, value: u64) -> u64 {
+async fn set(store: &impl Shadows, id: &ShadowId, value: u64) -> u64 {
     let request = update(&json!({ "state": { "reported": { "n": value } } }));
     store.update_shadow(id, request, NOW).await.unwrap().unwrap().shadow.version()
 }
 
-async fn value(store: &SqliteStore, id: &ShadowId) -> Option<Value> {
+async fn value(store: &impl Shadows, id: &ShadowId) -> Option<Value> {
     let stored = store.shadow(id).await.unwrap();
     Some(stored.shadow("").ok()?.document(NOW, None)["state"]["reported"]["n"].clone())
 }
@@ -78,28 +78,69 @@ async fn updates_at_the_same_moment_are_all_made() {
 #[tokio::test]
 async fn named_shadows_are_listed_page_by_page() {
     let held = Held::new(SqliteConfig::default());
+    pages_of_names(held.store()).await;
+    pages_of_names(&MemoryStore::new()).await;
+}
+
+async fn pages_of_names(store: &impl Shadows) {
     for name in ["", "c", "a", "b", "gone"] {
-        set(held.store(), &shadow("t", name), 1).await;
+        set(store, &shadow("t", name), 1).await;
     }
-    set(held.store(), &shadow("other", "z"), 1).await;
-    held.store().delete_shadow(&shadow("t", "gone"), None, NOW).await.unwrap().unwrap();
+    set(store, &shadow("other", "z"), 1).await;
+    store.delete_shadow(&shadow("t", "gone"), None, NOW).await.unwrap().unwrap();
     let thing = ThingName::new("t").unwrap();
-    let first = held.store().named_shadows(&thing, None, 2).await.unwrap();
+    let first = store.named_shadows(&thing, None, 2).await.unwrap();
     assert_eq!(first, [ShadowName::new("a").unwrap(), ShadowName::new("b").unwrap()]);
-    let second = held.store().named_shadows(&thing, first.last(), 2).await.unwrap();
+    let second = store.named_shadows(&thing, first.last(), 2).await.unwrap();
     assert_eq!(second, [ShadowName::new("c").unwrap()]);
     let nobody = ThingName::new("nobody").unwrap();
-    assert!(held.store().named_shadows(&nobody, None, 9).await.unwrap().is_empty());
+    assert!(store.named_shadows(&nobody, None, 9).await.unwrap().is_empty());
+}
+
+fn entry(kind: &str, key: &str, value: &str) -> Entry {
+    Entry { kind: kind.to_owned(), key: key.to_owned(), value: value.to_owned() }
+}
+
+async fn entries_change(store: &impl Entries) {
+    let put = |key, value| EntryChange::Put(entry("thing", key, value));
+    let other = EntryChange::Put(entry("policy", "a", "{}"));
+    store
+        .write_entries(vec![put("b", "1"), put("a", "2"), other, put("b", "3"), put("c", "4")])
+        .await
+        .unwrap();
+    let gone = |key: &str| EntryChange::Delete { kind: "thing".to_owned(), key: key.to_owned() };
+    store.write_entries(vec![gone("c"), gone("never there")]).await.unwrap();
+}
+
+async fn entries_are_as_changed(store: &impl Entries) {
+    let things = store.entries("thing").await.unwrap();
+    assert_eq!(things, [entry("thing", "a", "2"), entry("thing", "b", "3")]);
+    assert_eq!(store.entries("policy").await.unwrap(), [entry("policy", "a", "{}")]);
+    assert!(store.entries("nothing").await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_store_of_version_1_gets_its_table_of_shadows() {
+async fn entries_are_kept_by_kind_and_key() {
+    let memory = MemoryStore::new();
+    entries_change(&memory).await;
+    entries_are_as_changed(&memory).await;
+    let mut held = Held::new(SqliteConfig::default());
+    entries_change(held.store()).await;
+    entries_are_as_changed(held.store()).await;
+    held.reopen();
+    entries_are_as_changed(held.store()).await;
+}
+
+#[tokio::test]
+async fn a_store_of_version_1_gets_its_further_tables() {
     let mut held = Held::new(SqliteConfig::default());
     held.store = None;
     let file = open::file_in(held.folder());
     let connection = rusqlite::Connection::open(&file).unwrap();
-    connection.execute_batch("DROP TABLE shadow; PRAGMA user_version = 1;").unwrap();
+    connection.execute_batch("DROP TABLE shadow; DROP TABLE entry; PRAGMA user_version = 1;").unwrap();
     drop(connection);
     held.reopen();
     assert_eq!(set(held.store(), &shadow("a", ""), 1).await, 1);
+    entries_change(held.store()).await;
+    entries_are_as_changed(held.store()).await;
 }
