@@ -22,7 +22,7 @@ use crate::sources::broker::BrokerSource;
 use crate::sources::http::{self, Inlet};
 use crate::sources::listener::Listener;
 use crate::sources::reader::Reader;
-use crate::sync::{Uplink, UplinkBoard, stopped};
+use crate::sync::{Office, Uplink, UplinkBoard, post, stopped};
 
 /// How often windows are closed by the clock, cursors are saved and old readings expire.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -216,6 +216,7 @@ fn start_uplink(
         journal: journal.clone(),
         committed: Arc::clone(board),
         board: state.clone(),
+        office: Office::new(post().1, Vec::new()),
     };
     tasks.push(tokio::spawn(uplink.run(stopping.clone())));
     Ok(state)

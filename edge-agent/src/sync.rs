@@ -6,10 +6,12 @@ mod link;
 mod pace;
 mod pack;
 mod plan;
+mod post;
 mod state;
 mod uplink;
 
 pub(crate) use backoff::Backoff;
+pub(crate) use post::{Correspondent, Office, Post, post};
 pub(crate) use state::UplinkBoard;
 pub use state::UplinkState;
 pub(crate) use uplink::{Uplink, random, stopped};

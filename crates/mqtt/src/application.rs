@@ -22,6 +22,16 @@ pub trait Application: Send + Sync + 'static {
     /// Whether the client may subscribe to `filter`. "No" is a failure code in the SUBACK.
     fn authorize_subscribe(&self, client: &ClientInfo, filter: &str) -> bool;
 
+    /// Whether the client may receive a message on `topic`, which it has subscribed to. "No" drops the
+    /// message for this client, and counts it. Asked for each delivery, with the session's lock held:
+    /// the answer must not call the broker.
+    fn authorize_receive(&self, _client: &ClientInfo, _topic: &str) -> bool {
+        true
+    }
+
+    /// The client has subscribed to `filter`; messages published from now on reach it.
+    fn subscribed(&self, _client: &ClientInfo, _filter: &str) {}
+
     /// Takes a message. Called in order for each connection, for every QoS (the receipt of a
     /// QoS 0 message acknowledges nothing, but still routes), and for the will of a client that
     /// broke off. Nothing is delivered to a subscriber before [`Receipt::accept`].

@@ -69,6 +69,16 @@ impl Broker {
         cell.is_some_and(|cell| cell.close(DisconnectReason::AdministrativeAction))
     }
 
+    /// The retained message of a topic, and since when it is kept.
+    pub fn retained(&self, topic: &str) -> Option<(Message, Instant)> {
+        lock(&self.shared.retained).get(topic).cloned()
+    }
+
+    /// Retained messages of topics behind `after`, by topic, ascending; at most `limit`.
+    pub fn retained_after(&self, after: Option<&str>, limit: usize) -> Vec<(Message, Instant)> {
+        lock(&self.shared.retained).after(after).take(limit).cloned().collect()
+    }
+
     /// Counters and what is held now.
     pub fn stats(&self) -> Stats {
         let (retained, retained_bytes) = {

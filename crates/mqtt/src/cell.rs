@@ -82,7 +82,7 @@ impl Cell {
     }
 
     /// Hands `write` one PUBLISH after the other, until it says stop or none is left. False when
-    /// stopped. `write` takes a delivery it cannot send as dropped by giving [`Sent::TooLarge`].
+    /// stopped. `write` takes a delivery it cannot send as dropped by giving [`Sent::Never`].
     pub(crate) fn drain(
         &self,
         connection: u64,
@@ -98,7 +98,7 @@ impl Cell {
             match (write(&outgoing), outgoing.id) {
                 (Sent::More, _) => {}
                 (Sent::Enough, _) => return false,
-                (Sent::TooLarge, id) => {
+                (Sent::Never, id) => {
                     // [MQTT-3.1.2-25]: as if it had been sent.
                     *dropped += 1;
                     if let Some(id) = id {
@@ -197,8 +197,8 @@ pub(crate) enum Sent {
     More,
     /// Written; no more for now.
     Enough,
-    /// Larger than the client takes.
-    TooLarge,
+    /// Larger than the client takes, or not for it.
+    Never,
 }
 
 impl Shared {

@@ -202,15 +202,19 @@ impl Driver {
         let version = self.link.client.version;
         let outbox = &mut self.outbox;
         let bytes_max = self.packet_bytes_max;
+        let (application, client) = (&self.link.shared.application, &self.link.client);
         let (mut sent, mut dropped) = (0, 0);
         let emptied = self.cell.drain(self.link.client.connection, &mut dropped, |outgoing| {
+            if !application.authorize_receive(client, &outgoing.delivery.message.topic) {
+                return Sent::Never;
+            }
             if !encode::publish(
                 outbox.buffer(),
                 &outgoing.delivery.message,
                 &header(outgoing, version),
                 bytes_max,
             ) {
-                return Sent::TooLarge;
+                return Sent::Never;
             }
             sent += 1;
             if outbox.len() < OUTBOX_BYTES_MAX { Sent::More } else { Sent::Enough }

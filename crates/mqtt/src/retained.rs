@@ -49,6 +49,20 @@ impl Retained {
         true
     }
 
+    /// The message of a topic, and since when it is kept.
+    pub(crate) fn get(&self, topic: &str) -> Option<&(Message, Instant)> {
+        self.messages.get(topic)
+    }
+
+    /// The messages of topics behind `after`, by topic, ascending.
+    pub(crate) fn after<'a>(
+        &'a self,
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a (Message, Instant)> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.messages.range::<str, _>((start, Bound::Unbounded)).map(|(_, kept)| kept)
+    }
+
     /// The messages whose topic the filter takes, each with the moment since when it is kept.
     /// Only topics that share the filter's beginning, up to its first wildcard, are looked at.
     pub(crate) fn matching<'a>(&'a self, filter: &'a str) -> impl Iterator<Item = &'a (Message, Instant)> {

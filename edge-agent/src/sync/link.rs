@@ -1,6 +1,7 @@
 //! One connection to the server: blocks out, the store's acknowledgements in.
 
 mod answers;
+mod letters;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bytes::Bytes;
 use fieldline_model::{AckMessage, GatewayTopic, RuleTopic};
-use fieldline_mqtt::{Connection, Event, Message, MessageId, PublishError, QoS, Token};
+use fieldline_mqtt::{Connection, Event, Message, MessageId, PublishError, QoS, RequestId, Token};
 use tokio::sync::watch;
 
 use self::answers::Unanswered;
@@ -41,6 +42,10 @@ pub(crate) struct Link<'a> {
     paused_until: Option<Instant>,
     books_due: Instant,
     books_sent: Option<Vec<u8>>,
+    /// Subscriptions of correspondents that the server has not answered yet.
+    asked: HashMap<RequestId, Vec<String>>,
+    /// Whether correspondents know that the link is up.
+    told_up: bool,
 }
 
 impl<'a> Link<'a> {
@@ -68,11 +73,23 @@ impl<'a> Link<'a> {
             paused_until: None,
             books_due: now,
             books_sent: None,
+            asked: HashMap::new(),
+            told_up: false,
         }
     }
 
     /// Runs until the connection fails (an error) or a stop is asked for.
-    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    pub(crate) async fn run(mut self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let ended = self.work(stop).await;
+        self.uplink.office.down();
+        if ended.is_ok() {
+            self.connection.disconnect().await.context("cannot say goodbye")?;
+        }
+        ended
+    }
+
+    async fn work(&mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let mut letters = self.uplink.office.open().await;
         tokio::select! {
             subscribed = self.subscribe() => subscribed?,
             // Nothing is sent yet, so nothing is cut short.
@@ -85,12 +102,14 @@ impl<'a> Link<'a> {
             state.attempts = 0;
         });
         tracing::info!(server = %self.uplink.options.host, port = self.uplink.options.port, "link to the server is up");
+        self.subscribe_for_correspondents()?;
         let mut commits = self.uplink.committed.watch();
         loop {
             self.check_answers()?;
             self.fill().await?;
             self.report().await?;
             let wake = self.next_wake();
+            let takes_letters = self.takes_letters(Instant::now());
             tokio::select! {
                 event = self.connection.next() => self.handle(event?).await?,
                 changed = commits.changed() => {
@@ -99,10 +118,8 @@ impl<'a> Link<'a> {
                     self.live_due.get_or_insert_with(|| Instant::now() + linger);
                 }
                 () = tokio::time::sleep_until(wake.into()) => {}
-                () = stopped(&mut stop) => {
-                    self.connection.disconnect().await.context("cannot say goodbye")?;
-                    return Ok(());
-                }
+                Some(letter) = letters.recv(), if takes_letters => self.post(letter)?,
+                () = stopped(&mut stop) => return Ok(()),
             }
         }
     }
@@ -218,13 +235,14 @@ impl<'a> Link<'a> {
 
     async fn handle(&mut self, event: Event) -> anyhow::Result<()> {
         match event {
-            Event::Message { message, id, .. } => self.take_ack(&message, id).await,
+            Event::Message { message, id, .. } => self.take(&message, id).await,
             Event::Refused(token, reason) => self.refused(token, reason),
             Event::Published(token) => {
                 self.unanswered.remove(&token);
                 self.live_may_go(Instant::now());
             }
-            Event::Subscribed { .. } | Event::Unsubscribed { .. } => {}
+            Event::Subscribed { request, granted } => self.subscribed(request, &granted),
+            Event::Unsubscribed { .. } => {}
         }
         Ok(())
     }
@@ -245,14 +263,23 @@ impl<'a> Link<'a> {
         self.live_due = Some(again);
     }
 
-    /// The store has something: the journal lets go of it, and then the message is acknowledged.
-    async fn take_ack(&mut self, message: &Message, id: Option<MessageId>) {
-        match serde_json::from_slice::<AckMessage>(&message.payload) {
-            Ok(ack) => self.release(ack).await,
-            Err(error) => tracing::warn!(%error, topic = %message.topic, "cannot read an acknowledgement"),
+    /// The store has something: the journal lets go of it, and then the message is acknowledged. Any other
+    /// message is for whom it concerns.
+    async fn take(&mut self, message: &Message, id: Option<MessageId>) {
+        if *message.topic == *self.ack_topic {
+            self.take_ack(message).await;
+        } else {
+            self.hear(message);
         }
         if let Some(id) = id {
             self.connection.acknowledge(id);
+        }
+    }
+
+    async fn take_ack(&mut self, message: &Message) {
+        match serde_json::from_slice::<AckMessage>(&message.payload) {
+            Ok(ack) => self.release(ack).await,
+            Err(error) => tracing::warn!(%error, topic = %message.topic, "cannot read an acknowledgement"),
         }
     }
 
@@ -302,11 +329,20 @@ impl<'a> Link<'a> {
     }
 
     fn next_wake(&mut self) -> Instant {
-        [self.live_due, self.backlog_due, self.paused_until, self.plan.next_due(), self.repeat_wake()]
-            .into_iter()
-            .flatten()
-            .fold(self.books_due, Instant::min)
-            .max(Instant::now() + Duration::from_millis(1))
+        let now = Instant::now();
+        let letters_due = Some(self.pace.wait(now)).filter(|wait| !wait.is_zero()).map(|wait| now + wait);
+        [
+            letters_due,
+            self.live_due,
+            self.backlog_due,
+            self.paused_until,
+            self.plan.next_due(),
+            self.repeat_wake(),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.books_due, Instant::min)
+        .max(Instant::now() + Duration::from_millis(1))
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::backoff::Backoff;
 use super::link::Link;
+use super::post::Office;
 use super::state::UplinkBoard;
 use crate::address::ServerAddress;
 use crate::clock;
@@ -32,6 +33,7 @@ pub(crate) struct Uplink {
     pub(crate) journal: Journal,
     pub(crate) committed: std::sync::Arc<Board>,
     pub(crate) board: UplinkBoard,
+    pub(crate) office: Office,
 }
 
 impl Uplink {

@@ -206,6 +206,7 @@ impl Driver {
         }
         let wanted = Wanted { options, id };
         if self.cell.subscribe(shared, self.link.client.connection, filter, wanted) {
+            shared.application.subscribed(&self.link.client, filter);
             Ok(options.qos)
         } else {
             Err(0x97)

@@ -58,7 +58,7 @@ impl Link<'_> {
         loop {
             match self.connection.next().await? {
                 Event::Subscribed { granted, .. } => return Ok(granted),
-                Event::Message { message, id, .. } => self.take_ack(&message, id).await,
+                Event::Message { message, id, .. } => self.take(&message, id).await,
                 _ => {}
             }
         }
