@@ -4,6 +4,8 @@
 //! the way of an MQTT publish, and is answered when that would be acknowledged. Signatures are not
 //! checked: the listener is on loopback only.
 
+mod retained;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -43,7 +45,11 @@ pub(crate) struct DataPlane {
 
 /// The route of the data plane.
 pub(crate) fn router(plane: DataPlane) -> Router {
-    Router::new().route("/topics/{*topic}", post(publish).fallback(other_method)).with_state(plane)
+    let retained = retained::router(plane.broker.clone());
+    Router::new()
+        .route("/topics/{*topic}", post(publish).fallback(other_method))
+        .with_state(plane)
+        .merge(retained)
 }
 
 #[derive(Debug, Deserialize)]

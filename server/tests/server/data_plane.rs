@@ -103,3 +103,39 @@ async fn errors_are_those_of_aws() {
     );
     site.server.stop().await;
 }
+
+#[tokio::test]
+async fn retained_messages_are_listed_and_read() {
+    let site = Site::start().await;
+    for topic in ["hall/a", "hall/b", "hall/c"] {
+        let user = [("x-amz-mqtt5-user-properties", "W3siYSI6ICIxIn1d")]; // [{"a": "1"}]
+        let path = format!("/topics/{topic}?qos=1&retain=true");
+        assert_eq!(post(&site, &path, &user, topic.as_bytes().to_vec()).await.0, 200);
+    }
+    let one = site.get("/retainedMessage/hall%2Fb").await;
+    assert_eq!(
+        (&one["topic"], &one["payload"], &one["qos"]),
+        (&json!("hall/b"), &json!("aGFsbC9i"), &json!(1))
+    );
+    assert_eq!(one["userProperties"], "W3siYSI6IjEifV0=");
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    assert!((now - one["lastModifiedTime"].as_i64().unwrap()).abs() < 60_000, "{one}");
+    let first = site.get("/retainedMessage?maxResults=2").await;
+    let topics = |page: &Value| -> Vec<String> {
+        let topics = page["retainedTopics"].as_array().unwrap();
+        topics.iter().map(|topic| topic["topic"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        (topics(&first), &first["retainedTopics"][0]["payloadSize"]),
+        (vec!["hall/a".into(), "hall/b".into()], &json!(6))
+    );
+    let token = first["nextToken"].as_str().unwrap();
+    let second = site.get(&format!("/retainedMessage?maxResults=2&nextToken={token}")).await;
+    assert_eq!((topics(&second), second.get("nextToken")), (vec!["hall/c".into()], None));
+    for (path, status) in [("/hall/none", 404), ("?maxResults=0", 400), ("?nextToken=%25", 400)] {
+        let answer =
+            shadows::http(&site, axum::http::Method::GET, &format!("/retainedMessage{path}"), "").await;
+        assert_eq!(answer.0, status, "{path}");
+    }
+    site.server.stop().await;
+}
