@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::books::{self, BooksDesk};
 use crate::broker::{Back, Desk, now};
+use crate::commands_desk::{self, CommandDesk};
 use crate::config::{Config, Endpoint, TlsSettings};
 use crate::counters::Counters;
 use crate::data_plane::{self, DataPlane};
@@ -146,10 +147,13 @@ impl Server {
         let (intake, jobs) = Intake::new();
         let (books, reports) = BooksDesk::new();
         let (shadows, requests) = ShadowDesk::new();
-        let back = Back::Store { intake, direct: direct.clone(), books, shadows };
+        let (commands, asks) = CommandDesk::new();
+        let back = Back::Store { intake, direct: direct.clone(), books, shadows, commands: commands.clone() };
         let desk = Arc::new(Desk { back, waiting: waiting.clone(), counters: counters.clone() });
         let broker = Broker::new(config.mqtt.limits.clone(), desk.clone());
         let service = shadows::Service { store: store.clone(), broker: broker.clone() };
+        let limits = commands_desk::Limits::default();
+        let executions = commands_desk::Service::open(store.clone(), broker.clone(), limits).await?;
         let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(broker.clone()));
         let function = storage::Context { store: store.clone(), ledger: store.clone(), acks: acks.clone() };
         let queue = StorageQueue::start(function, counters.clone());
@@ -162,12 +166,15 @@ impl Server {
             tokio::spawn(intake::run(jobs, context, counters.clone(), ending.clone())),
             tokio::spawn(books::run(reports, store.clone(), counters.clone(), ending.clone())),
             tokio::spawn(shadows::run(requests, service.clone(), ending.clone())),
+            tokio::spawn(executions.run(asks, ending.clone())),
             tokio::spawn(own.run(offers, ending)),
         ]);
         let api = query::State::new(store.clone(), store.clone(), now).with_own(config.gateway.clone());
         let face = Face { direct, waiting, counters: counters.clone() };
         let router = http::with_store(face, api, config.http.body_bytes_max);
-        let router = router.merge(shadows::router(service));
+        let router = router
+            .merge(shadows::router(service))
+            .merge(commands_desk::router(commands, self.doors.subscribe()));
         Ok((broker.clone(), routes(router, desk, counters, broker)))
     }
 

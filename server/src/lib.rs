@@ -21,6 +21,7 @@ mod broker;
 pub mod cli;
 pub mod client;
 pub mod commands;
+mod commands_desk;
 pub mod config;
 mod counters;
 mod data_plane;

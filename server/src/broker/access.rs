@@ -4,7 +4,7 @@
 //! speaks for any device or gateway, but for the server itself nobody speaks: a forged
 //! acknowledgement would make a gateway let go of what is not stored.
 
-use fieldline_model::{ShadowPart, ShadowTopic};
+use fieldline_model::{CommandPart, CommandTopic, ShadowPart, ShadowTopic};
 use fieldline_mqtt::{ClientInfo, ConnectRequest, Refusal};
 
 /// Topics below this are the server's own word.
@@ -28,7 +28,11 @@ pub(super) fn may_connect(connect: &ConnectRequest<'_>) -> Result<(), Refusal> {
 
 pub(super) fn may_publish(name: Option<&str>, topic: &str) -> bool {
     let replies = |topic: ShadowTopic| topic.part != ShadowPart::Request;
-    if topic.starts_with(SERVER_PREFIX) || topic.parse().is_ok_and(replies) {
+    let commands = |topic: CommandTopic| topic.part != CommandPart::Response;
+    if topic.starts_with(SERVER_PREFIX)
+        || topic.parse().is_ok_and(replies)
+        || topic.parse().is_ok_and(commands)
+    {
         return false;
     }
     let Some(name) = name else { return true };
@@ -39,6 +43,7 @@ pub(super) fn may_publish(name: Option<&str>, topic: &str) -> bool {
             // $aws/rules/<rule>/<gateway>
             Some("rules") => levels.nth(1) == Some(name),
             Some("things") => levels.next() == Some(name),
+            Some("commands") => levels.next() == Some("things") && levels.next() == Some(name),
             _ => false,
         },
         Some(first) => !first.starts_with('$'),
@@ -51,7 +56,11 @@ pub(super) fn may_subscribe(name: Option<&str>, filter: &str) -> bool {
     let mut levels = filter.split('/');
     match levels.next() {
         Some("fieldline" | "telemetry") => levels.next() == Some(name),
-        Some("$aws") => levels.next() == Some("things") && levels.next() == Some(name),
+        Some("$aws") => match levels.next() {
+            Some("things") => levels.next() == Some(name),
+            Some("commands") => levels.next() == Some("things") && levels.next() == Some(name),
+            _ => false,
+        },
         Some("#" | "+") | None => false,
         Some(first) => !first.starts_with('$'),
     }
@@ -67,6 +76,10 @@ mod tests {
             assert!(!may_publish(name, "fieldline/gw-1/ack"), "{name:?}");
             assert!(!may_publish(name, "$aws/things/gw-1/shadow/update/accepted"), "{name:?}");
             assert!(!may_publish(name, "$aws/things/gw-1/shadow/name/x/update/delta"), "{name:?}");
+            for part in ["request", "response/accepted", "response/rejected"] {
+                let topic = format!("$aws/commands/things/gw-1/executions/x/{part}/json");
+                assert!(!may_publish(name, &topic), "{name:?} {topic}");
+            }
         }
     }
 
@@ -81,6 +94,9 @@ mod tests {
             ("$aws/things/gw-1/shadow/name/config/get", true),
             ("$aws/things/gw-2/shadow/update", false),
             ("$aws/things/gw-1", true),
+            ("$aws/commands/things/gw-1/executions/x/response/json", true),
+            ("$aws/commands/things/gw-2/executions/x/response/json", false),
+            ("$aws/commands/clients/gw-1/executions/x/response/json", false),
             ("$aws/events/gw-1/gw-1", false),
             ("telemetry/gw-1", true),
             ("telemetry/press-4/temperature", false),
@@ -108,6 +124,12 @@ mod tests {
             ("$aws/things/gw-1/#", true),
             ("$aws/things/gw-2/shadow/update/accepted", false),
             ("$aws/things/+/shadow/update/accepted", false),
+            ("$aws/commands/things/gw-1/executions/+/request/json", true),
+            ("$aws/commands/things/gw-1/#", true),
+            ("$aws/commands/things/gw-2/executions/+/request/json", false),
+            ("$aws/commands/things/+/executions/+/request/json", false),
+            ("$aws/commands/+/gw-1/#", false),
+            ("$aws/commands/#", false),
             ("$aws/#", false),
             ("+/things/gw-2/#", false),
         ];
