@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -62,15 +63,15 @@ async fn create(
     State(face): State<Face>,
     Path(thing): Path<String>,
     headers: HeaderMap,
-    body: Result<Json<Body>, JsonRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     not_of_web_page(&headers)?;
-    let Json(body) = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let detail = format!("a command has {BODY_BYTES_MAX} bytes at most, its parameters included");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body too large", detail)
-        }
-        _ => bad(rejection.body_text()),
+    let body = body.map_err(|_broken_or_too_large| {
+        let detail = format!("a command has {BODY_BYTES_MAX} bytes at most, its parameters included");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body too large", detail)
+    })?;
+    let body: Body = serde_json::from_slice(&body).map_err(|error| {
+        bad(format!("{{\"command\", \"parameters\"?, \"timeout_s\"?}} is taken: {error}"))
     })?;
     let timeout_s = body.timeout_s.unwrap_or(TIMEOUT_S);
     if !(1..=TIMEOUT_S_MAX).contains(&timeout_s) {
