@@ -1,5 +1,7 @@
 //! The flags of the `fieldline` command.
 
+mod send;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use fieldline_model::{DeviceId, GatewayId, Metric};
 
 use crate::config::{Endpoint, parse_listen};
+
+pub use send::{CommandsArgs, SendArgs};
 
 /// Readings from devices to a query, and nothing acknowledged is ever lost.
 #[derive(Debug, Parser)]
@@ -30,6 +34,10 @@ pub enum Command {
     Devices(DevicesArgs),
     /// Show where every reading is, and whether the books balance
     Ledger(LedgerArgs),
+    /// Tell a device to do something, and wait until it has
+    Send(SendArgs),
+    /// List the commands that were sent, or show or cancel one
+    Commands(CommandsArgs),
     /// Publish a recorded CSV file as a device
     Replay(ReplayArgs),
     /// What is done once in an AWS account

@@ -35,6 +35,7 @@ mod intake;
 mod quarantine;
 pub mod replay;
 mod retention;
+pub mod send;
 pub mod serve;
 mod shadows;
 pub mod stop;

@@ -63,7 +63,7 @@ pub fn points(answer: &Value) -> Vec<(i64, Value)> {
         .collect()
 }
 
-fn moment(millis: i64) -> String {
+pub(super) fn moment(millis: i64) -> String {
     Timestamp::from_millis(millis).map_or_else(|_| format!("{millis} ms"), |time| time.to_string())
 }
 
