@@ -27,6 +27,7 @@
 
 pub mod clients;
 pub mod cloud;
+pub mod device;
 pub mod emulator;
 pub mod http;
 pub mod influxdb;
