@@ -287,3 +287,6 @@ fn random() -> u64 {
 fn now_ms() -> i64 {
     crate::broker::now().nanos().div_euclid(1_000_000)
 }
+
+#[cfg(test)]
+mod tests;
