@@ -66,6 +66,10 @@ impl Application for Desk {
         access::may_subscribe(access::name(client), filter)
     }
 
+    fn authorize_receive(&self, _client: &ClientInfo, topic: &str) -> bool {
+        self.is_due(topic)
+    }
+
     fn subscribed(&self, _client: &ClientInfo, filter: &str) {
         if let Back::Store { commands, .. } = &self.back {
             commands.subscribed(filter);
@@ -82,6 +86,14 @@ impl Desk {
     /// `storage` that runs elsewhere; with the store in this process nobody but it speaks for it.
     pub(crate) fn may_publish_by_http(&self, topic: &str) -> bool {
         matches!(self.back, Back::Functions(_)) || access::may_publish(None, topic)
+    }
+
+    /// Whether a message may still be delivered: commands are canceled, and they expire.
+    fn is_due(&self, topic: &str) -> bool {
+        match &self.back {
+            Back::Store { commands, .. } => commands.is_due(topic),
+            Back::Functions(_) => true,
+        }
     }
 
     /// Takes a message that `client` may publish.

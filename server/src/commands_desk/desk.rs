@@ -1,13 +1,15 @@
 //! Where requests are handed in: by the broker, which must not wait, and by HTTP, which does.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use fieldline_model::{CommandStatus, CommandTopic, ExecutionId, ThingName};
+use fieldline_model::{CommandPart, CommandStatus, CommandTopic, ExecutionId, ThingName};
 use tokio::sync::{mpsc, oneshot};
 
 use super::execution::{Execution, Order};
 use super::state::Refused;
+use super::work::now_ms;
 use crate::answer::Answer;
 use crate::waiting::Place;
 
@@ -52,17 +54,59 @@ pub(crate) struct DeviceResponse {
     pub(crate) place: Place,
 }
 
+/// The commands that may still reach a device, and until when in milliseconds since the epoch. A session's
+/// queue may hold messages of others: of those that were canceled, answered, or have expired.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Due(Arc<RwLock<HashMap<ExecutionId, i64>>>);
+
+impl Due {
+    /// This is what is durable of an execution; none where it is forgotten.
+    pub(super) fn set(&self, id: &ExecutionId, execution: Option<&Execution>) {
+        let mut due = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match execution.filter(|execution| execution.status == CommandStatus::Created) {
+            Some(execution) => due.insert(id.clone(), execution.expires),
+            None => due.remove(id),
+        };
+    }
+
+    fn is_due(&self, id: &ExecutionId, now_ms: i64) -> bool {
+        let due = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        due.get(id).is_some_and(|expires| now_ms < *expires)
+    }
+}
+
+/// What the task works through.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(super) asks: mpsc::UnboundedReceiver<Ask>,
+    pub(super) due: Due,
+}
+
 /// Where requests are handed in. Cheap to clone. Devices' answers are bounded by [`crate::waiting`],
 /// HTTP requests by their connections.
 #[derive(Debug, Clone)]
 pub(crate) struct CommandDesk {
     asks: mpsc::UnboundedSender<Ask>,
+    due: Due,
 }
 
 impl CommandDesk {
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Ask>) {
-        let (asks, line) = mpsc::unbounded_channel();
-        (Self { asks }, line)
+    pub(crate) fn new() -> (Self, Line) {
+        let (asks, asked) = mpsc::unbounded_channel();
+        let due = Due::default();
+        (Self { asks, due: due.clone() }, Line { asks: asked, due })
+    }
+
+    /// Whether a message on `topic` may go to a client now: a request only as long as its command waits
+    /// for the device, anything else at any time.
+    pub(crate) fn is_due(&self, topic: &str) -> bool {
+        if !topic.starts_with("$aws/commands/") {
+            return true;
+        }
+        match topic.parse::<CommandTopic>() {
+            Ok(topic) if topic.part == CommandPart::Request => self.due.is_due(&topic.execution, now_ms()),
+            _ => true,
+        }
     }
 
     /// A device has answered; it hears its PUBACK when the answer is settled.

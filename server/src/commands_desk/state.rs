@@ -169,6 +169,11 @@ impl Book {
         self.executions.get(id).cloned().ok_or_else(|| Refused::NoSuch(id.clone()))
     }
 
+    /// The earliest first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Execution> {
+        self.executions.values().map(AsRef::as_ref)
+    }
+
     /// The latest first.
     pub(crate) fn list(
         &self,

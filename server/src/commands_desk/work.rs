@@ -10,9 +10,9 @@ use fieldline_model::{CommandPart, CommandStatus, CommandTopic, ExecutionId};
 use fieldline_mqtt::{Broker, Message, MessageProperties, QoS, Routing};
 use fieldline_store::{Entries, StoreError};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
-use super::desk::{Ask, DeviceResponse, Many, One};
+use super::desk::{Ask, DeviceResponse, Due, Line, Many, One};
 use super::execution::{Execution, Response, ResponseError};
 use super::state::{Book, KIND, Limits, Refused};
 use crate::stop;
@@ -35,6 +35,7 @@ pub(crate) struct Service {
     /// None after a write has failed: what is durable is read again.
     book: Option<Book>,
     waiters: HashMap<ExecutionId, Vec<Waiter>>,
+    due: Due,
 }
 
 /// Who waits for a change, and the status that is not one.
@@ -63,15 +64,17 @@ impl Service {
         limits: Limits,
     ) -> anyhow::Result<Self> {
         let book = Some(load(store.as_ref(), &limits).await?);
-        Ok(Self { store, broker, limits, book, waiters: HashMap::new() })
+        Ok(Self { store, broker, limits, book, waiters: HashMap::new(), due: Due::default() })
     }
 
     /// Does what is asked until `stopping`, and then what is left.
     pub(crate) async fn run(
         mut self,
-        mut line: mpsc::UnboundedReceiver<Ask>,
+        Line { asks: mut line, due }: Line,
         mut stopping: watch::Receiver<bool>,
     ) {
+        self.due = due;
+        self.set_due();
         let mut open = true;
         let mut asks = Vec::new();
         loop {
@@ -98,9 +101,16 @@ impl Service {
         wait_ms.map_or(LOOK, Duration::from_millis).min(LOOK)
     }
 
+    /// After what is durable was read.
+    fn set_due(&self) {
+        let all = self.book.iter().flat_map(Book::all);
+        all.for_each(|execution| self.due.set(&execution.id, Some(execution)));
+    }
+
     async fn work(&mut self, asks: impl Iterator<Item = Ask>) {
         if self.book.is_none() {
             self.book = load(self.store.as_ref(), &self.limits).await.inspect_err(log_unreadable).ok();
+            self.set_due();
         }
         let Some(mut book) = self.book.take() else {
             asks.for_each(|ask| self.refuse(ask));
@@ -155,9 +165,10 @@ impl Service {
         })
     }
 
-    /// Answers those who waited for a change that is durable now.
+    /// What has changed is durable now: from here on it is delivered or not, and those who waited for it hear.
     fn wake(&mut self, book: &Book, changed: &BTreeSet<ExecutionId>) {
         for id in changed {
+            self.due.set(id, book.get(id).ok().as_deref());
             let Some(waiters) = self.waiters.remove(id) else { continue };
             let outcome = book.get(id);
             let mut waiting = Vec::new();
@@ -284,7 +295,7 @@ fn random() -> u64 {
 }
 
 /// Milliseconds since the epoch.
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     crate::broker::now().nanos().div_euclid(1_000_000)
 }
 

@@ -187,6 +187,37 @@ async fn a_session_holds_commands_until_they_expire() {
 }
 
 #[tokio::test]
+async fn a_session_gives_up_what_was_canceled_or_has_expired() {
+    let site = Site::start().await;
+    let port = site.server.mqtt_address().unwrap().port();
+    let options = ClientOptions {
+        clean_start: false,
+        session_expiry_s: 300,
+        ..ClientOptions::new("127.0.0.1", port, "crane")
+    };
+    let mut connection = Connection::open(&options).await.unwrap();
+    let filters = [("$aws/commands/things/crane/executions/+/request/json", QoS::AtLeastOnce)];
+    connection.subscribe(&filters).unwrap();
+    assert!(matches!(next(&mut connection).await, Event::Subscribed { .. }));
+    let first = id_of(&send(&site, "crane", &json!({ "command": "lift" })).await);
+    // This one is on its way and not acknowledged when the connection ends.
+    assert!(matches!(next(&mut connection).await, Event::Message { .. }));
+    connection.disconnect().await.unwrap();
+    let short = id_of(&send(&site, "crane", &json!({ "command": "turn", "timeout_s": 1 })).await);
+    let second = id_of(&send(&site, "crane", &json!({ "command": "lower" })).await);
+    let last = id_of(&send(&site, "crane", &json!({ "command": "stop" })).await);
+    for id in [&first, &second] {
+        assert_eq!(http(&site, Method::DELETE, &format!("/api/v1/commands/{id}"), "").await.0, 200);
+    }
+    assert_eq!(site.get(&format!("/api/v1/commands/{short}?wait=20")).await["status"], "TIMED_OUT");
+    let connection = Connection::open(&options).await.unwrap();
+    assert!(connection.session_present());
+    let mut device = Device { name: "crane".to_owned(), connection };
+    assert_eq!(device.command().await.0, last, "the load must not move");
+    site.server.stop().await;
+}
+
+#[tokio::test]
 async fn another_thing_neither_answers_nor_forges() {
     let site = Site::start().await;
     let mut device = Device::start(&site, "press-4", Version::V5).await;
