@@ -22,6 +22,7 @@ use crate::counters::Counters;
 use crate::data_plane::{self, DataPlane};
 use crate::direct::{Direct, OwnStream};
 use crate::functions::{self, Invoker, Line};
+use crate::gateway_config;
 use crate::http::{self, Face};
 use crate::intake::{self, Intake, StorageQueue};
 use crate::quarantine::QuarantineDesk;
@@ -167,7 +168,8 @@ impl Server {
         let api = query::State::new(store.clone(), store.clone(), now).with_own(config.gateway.clone());
         let face = Face { direct, waiting, counters: counters.clone() };
         let router = http::with_store(face, api, config.http.body_bytes_max);
-        let router = router.merge(shadows::router(service));
+        let configs = gateway_config::Service::open(store.clone(), service.clone(), broker.clone()).await?;
+        let router = router.merge(shadows::router(service)).merge(gateway_config::router(configs));
         Ok((broker.clone(), routes(router, desk, counters, broker)))
     }
 

@@ -1,5 +1,7 @@
 //! The flags of the `fieldline` command.
 
+mod config;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use fieldline_model::{DeviceId, GatewayId, Metric};
 
 use crate::config::{Endpoint, parse_listen};
+
+pub use config::{ConfigArgs, ConfigCommand, DiffArgs, PushArgs, RollbackArgs, ShowArgs};
 
 /// Readings from devices to a query, and nothing acknowledged is ever lost.
 #[derive(Debug, Parser)]
@@ -32,6 +36,8 @@ pub enum Command {
     Ledger(LedgerArgs),
     /// Publish a recorded CSV file as a device
     Replay(ReplayArgs),
+    /// Configure gateways from afar: push, diff, show, history, rollback
+    Config(ConfigArgs),
     /// What is done once in an AWS account
     Aws(AwsArgs),
 }

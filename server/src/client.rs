@@ -1,8 +1,10 @@
-//! The HTTP client of the query commands: one GET, one JSON answer.
+//! The HTTP client of the commands: one request, one JSON answer.
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use axum::body::Bytes;
+use axum::http::{Method, Request, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -37,7 +39,7 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Api {
     base: String,
-    client: Client<HttpConnector, Empty<axum::body::Bytes>>,
+    client: Client<HttpConnector, Full<Bytes>>,
 }
 
 impl Api {
@@ -58,11 +60,23 @@ impl Api {
     /// # Errors
     /// [`ClientError`], in words for the user.
     pub async fn get_text(&self, path: &str) -> Result<String, ClientError> {
+        self.exchange(Method::GET, path, Bytes::new()).await
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<String, ClientError> {
         let uri = format!("{}{path}", self.base);
-        let uri = uri.parse().map_err(|_invalid| ClientError::Address(uri.clone()))?;
+        let request = Request::builder()
+            .method(method)
+            .uri(&uri)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|_invalid| ClientError::Address(uri))?;
         let exchange = async {
-            let response =
-                self.client.get(uri).await.map_err(|_| ClientError::Unreachable(self.base.clone()))?;
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|_| ClientError::Unreachable(self.base.clone()))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
                 .collect()
@@ -75,6 +89,18 @@ impl Api {
             .map_err(|_elapsed| ClientError::Interrupted(self.base.clone()))??;
         let text = String::from_utf8(body.to_vec()).map_err(|_| ClientError::Stranger(self.base.clone()))?;
         if status.is_success() { Ok(text) } else { Err(self.refusal(&text)) }
+    }
+
+    /// Sends a JSON body and returns the JSON answer; null for an empty one.
+    ///
+    /// # Errors
+    /// [`ClientError`], in words for the user.
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value, ClientError> {
+        let text = self.exchange(method, path, body.to_string().into()).await?;
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).map_err(|_| ClientError::Stranger(self.base.clone()))
     }
 
     /// As [`Api::get_text`], read as JSON.

@@ -22,6 +22,7 @@ pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod config;
+pub mod configure;
 mod counters;
 mod data_plane;
 pub mod demo;
@@ -29,6 +30,7 @@ mod direct;
 #[cfg(feature = "aws")]
 pub mod enroll;
 mod functions;
+mod gateway_config;
 mod http;
 mod intake;
 mod quarantine;

@@ -7,5 +7,5 @@ mod table;
 
 pub use chart::chart;
 pub use ledger::ledger;
-pub use series::{csv, devices, latest, points, series_table};
+pub use series::{csv, devices, latest, points, series_table, time};
 pub use table::Table;

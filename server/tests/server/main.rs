@@ -4,6 +4,7 @@
 
 mod data_plane;
 mod functions;
+mod gateway_config;
 mod shadow_rules;
 mod shadows;
 mod stand_in;
