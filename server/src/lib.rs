@@ -32,6 +32,7 @@ pub mod enroll;
 mod functions;
 mod gateway_config;
 mod http;
+mod https;
 mod intake;
 mod quarantine;
 pub mod replay;
