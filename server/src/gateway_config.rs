@@ -1,8 +1,8 @@
 //! The configurations of gateways as they were pushed: a history, of which the newest is desired in the
 //! named shadow `config` of the gateway.
 //!
-//! A push is first written to the history and then made desired. Where a crash falls between the two, the
-//! newest in the history is not desired yet, which [`State`] tells, and pushing it again mends.
+//! A push is first written to the history, together with a note that it is not desired yet. Where a crash
+//! falls before the note is gone, the next start makes it desired.
 
 mod http;
 
@@ -30,6 +30,8 @@ const DOCUMENT_BYTES_MAX: usize = 120 * 1024;
 const HISTORY_MAX: usize = 100;
 /// The kind of the entries that say which gateways have their configuration beside the shadow.
 const BESIDE: &str = "config-beside";
+/// The kind of the entries that say whose newest configuration may not be desired yet.
+const PENDING: &str = "config-pending";
 
 /// A configuration that was pushed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,15 +93,32 @@ impl Service {
         broker: Broker,
     ) -> Result<Self, StoreError> {
         let service = Self { entries, shadows, broker, pushing: Arc::default() };
-        for entry in service.entries.entries(BESIDE).await? {
+        service.retain_again().await?;
+        service.desire_again().await?;
+        Ok(service)
+    }
+
+    async fn retain_again(&self) -> Result<(), StoreError> {
+        for entry in self.entries.entries(BESIDE).await? {
             let Ok(gateway) = GatewayId::new(&entry.key) else { continue };
-            let newest = service.history(&gateway).await?.pop();
+            let newest = self.history(&gateway).await?.pop();
             match newest.filter(|newest| newest.sha256 == entry.value) {
-                Some(newest) => service.retain(&gateway, &newest),
+                Some(newest) => self.retain(&gateway, &newest),
                 None => tracing::warn!(%gateway, sha256 = entry.value, "a large configuration is missing"),
             }
         }
-        Ok(service)
+        Ok(())
+    }
+
+    async fn desire_again(&self) -> Result<(), StoreError> {
+        for entry in self.entries.entries(PENDING).await? {
+            let Ok(gateway) = GatewayId::new(&entry.key) else { continue };
+            let Some(newest) = self.history(&gateway).await?.pop() else { continue };
+            if let Err(error) = self.desire(&gateway, &newest).await {
+                tracing::error!(%gateway, error = &error as &dyn std::error::Error, "a push is not desired");
+            }
+        }
+        Ok(())
     }
 
     /// What was pushed to a gateway, oldest first.
@@ -122,12 +141,11 @@ impl Service {
         let sha256 = sha256(text.as_bytes());
         let pushed_ms = now().millis();
         let pushed = Pushed { number, sha256, pushed_ms, rollback_of, document };
-        let beside = text.len() > INLINE_BYTES_MAX;
-        self.write(gateway, &history, &pushed, beside).await?;
-        if beside {
+        self.write(gateway, &history, &pushed, is_beside(&text)).await?;
+        if is_beside(&text) {
             self.retain(gateway, &pushed);
         }
-        self.desire(gateway, &pushed, beside.then_some(text.len())).await?;
+        self.desire(gateway, &pushed).await?;
         tracing::info!(%gateway, number, sha256 = pushed.sha256, "configuration pushed");
         Ok(pushed)
     }
@@ -184,24 +202,32 @@ impl Service {
             true => EntryChange::Put(Entry { kind, key, value: pushed.sha256.clone() }),
             false => EntryChange::Delete { kind, key },
         });
+        let (kind, key, value) = (PENDING.to_owned(), gateway.to_string(), pushed.number.to_string());
+        changes.push(EntryChange::Put(Entry { kind, key, value }));
         self.entries.write_entries(changes).await
     }
 
-    /// Makes it desired, in one update. `size` is that of a document which lies beside the shadow.
-    async fn desire(&self, gateway: &GatewayId, pushed: &Pushed, size: Option<usize>) -> Result<(), Error> {
-        let wanted = match size {
-            None => json!({ "config": pushed.document }),
-            Some(bytes) => {
-                let topic = GatewayTopic::Config(gateway.clone(), pushed.sha256.clone()).to_string();
-                json!({ "config_ref": { "topic": topic, "sha256": pushed.sha256, "bytes": bytes } })
-            }
+    /// Makes it desired, in one update, and takes the note away that it is not.
+    async fn desire(&self, gateway: &GatewayId, pushed: &Pushed) -> Result<(), Error> {
+        let text = canonical(&pushed.document)?;
+        let wanted = if is_beside(&text) {
+            let topic = GatewayTopic::Config(gateway.clone(), pushed.sha256.clone()).to_string();
+            json!({ "config_ref": { "topic": topic, "sha256": pushed.sha256, "bytes": text.len() } })
+        } else {
+            json!({ "config": pushed.document })
         };
+        self.update(gateway, &wanted).await?;
+        let settled = EntryChange::Delete { kind: PENDING.to_owned(), key: gateway.to_string() };
+        Ok(self.entries.write_entries(vec![settled]).await?)
+    }
+
+    async fn update(&self, gateway: &GatewayId, wanted: &Value) -> Result<(), Error> {
         loop {
             let (now, version) = match self.shadow(gateway).await? {
                 Some(shadow) => (ours(&shadow["desired"]), Some(shadow["version"].clone())),
                 None => (json!({}), None),
             };
-            let mut request = json!({ "state": { "desired": patch(&now, &wanted) } });
+            let mut request = json!({ "state": { "desired": patch(&now, wanted) } });
             if let Some(version) = version {
                 request["version"] = version;
             }
@@ -244,6 +270,11 @@ fn canonical(document: &Value) -> Result<String, Error> {
     Ok(text)
 }
 
+/// Whether a document is too large for the shadow itself.
+fn is_beside(text: &str) -> bool {
+    text.len() > INLINE_BYTES_MAX
+}
+
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -281,17 +312,4 @@ fn patch(old: &Value, new: &Value) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_patch_names_what_is_gone() {
-        let old = json!({ "sync": { "linger": "1s", "server": "a" }, "filter": [1], "limits": {} });
-        let new = json!({ "sync": { "linger": "2s" }, "filter": [2, 3] });
-        let expected =
-            json!({ "sync": { "linger": "2s", "server": null }, "filter": [2, 3], "limits": null });
-        assert_eq!(patch(&old, &new), expected);
-        assert_eq!(patch(&Value::Null, &new), new);
-        assert_eq!(patch(&old, &json!({}))["sync"], Value::Null);
-    }
-}
+mod tests;
