@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use async_trait::async_trait;
-use axum::Router;
+use axum::{Router, middleware};
 use fieldline_model::{AckMessage, GatewayId, GatewayTopic};
 use fieldline_mqtt::{Broker, Message, QoS, TlsServer};
 use fieldline_store::{SqliteConfig, SqliteStore};
@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::access::{Access, NoCertificates, identify};
 use crate::books::{self, BooksDesk};
 use crate::broker::{Back, Desk, now};
 use crate::config::{Config, Endpoint, TlsSettings};
@@ -24,6 +25,7 @@ use crate::direct::{Direct, OwnStream};
 use crate::functions::{self, Invoker, Line};
 use crate::gateway_config;
 use crate::http::{self, Face};
+use crate::https::{Peer, TlsListener};
 use crate::intake::{self, Intake, StorageQueue};
 use crate::quarantine::QuarantineDesk;
 use crate::retention;
@@ -40,6 +42,7 @@ pub struct Server {
     mqtt: Option<SocketAddr>,
     mqtts: Option<SocketAddr>,
     http: Option<SocketAddr>,
+    https: Option<SocketAddr>,
     /// First the doors are closed, then what is inside is finished.
     doors: watch::Sender<bool>,
     work: watch::Sender<bool>,
@@ -62,6 +65,7 @@ impl Server {
         let mqtts =
             bind("mqtt.tls.listen", "the file", config.mqtt.tls.as_ref().map(|tls| tls.listen)).await?;
         let http = bind("http.listen", "--http", config.http.listen).await?;
+        let https = bind("http.tls_listen", "the file", config.http.tls_listen).await?;
 
         let (doors, closing) = watch::channel(false);
         let (work, ending) = watch::channel(false);
@@ -69,13 +73,14 @@ impl Server {
             mqtt: address(mqtt.as_ref()),
             mqtts: address(mqtts.as_ref()),
             http: address(http.as_ref()),
+            https: address(https.as_ref()),
             doors,
             work,
             door_tasks: Vec::new(),
             work_tasks: Vec::new(),
             store: None,
         };
-        let (broker, router) = match config.functions.clone() {
+        let Parts { broker, router, devices, access } = match config.functions.clone() {
             Some(functions) => server.start_with_functions(&config, functions, ending),
             None => {
                 let store = Arc::new(open_store(&config).await?);
@@ -87,11 +92,20 @@ impl Server {
         if let Some(listener) = mqtt {
             server.open_broker(&broker, listener, None, closing.clone());
         }
+        if let (Some(listener), Some(tls)) = (https, &tls) {
+            let listener = TlsListener::new(listener, tls.clone())?;
+            let devices = devices.layer(middleware::from_fn_with_state(access, identify));
+            let service = devices.into_make_service_with_connect_info::<Peer>();
+            let shutdown = stop::told_by(closing.clone());
+            server.open_http(axum::serve(listener, service).with_graceful_shutdown(shutdown).into_future());
+        }
         if let (Some(listener), Some(tls)) = (mqtts, tls) {
             server.open_broker(&broker, listener, Some(tls), closing.clone());
         }
         if let Some(listener) = http {
-            server.open_http(listener, router, closing);
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            let shutdown = stop::told_by(closing);
+            server.open_http(axum::serve(listener, service).with_graceful_shutdown(shutdown).into_future());
         }
         Ok(server)
     }
@@ -104,6 +118,11 @@ impl Server {
     /// Where the broker listens with mutual TLS.
     pub fn mqtts_address(&self) -> Option<SocketAddr> {
         self.mqtts
+    }
+
+    /// Where the data plane listens with mutual TLS.
+    pub fn https_address(&self) -> Option<SocketAddr> {
+        self.https
     }
 
     /// Where the HTTP API listens.
@@ -138,7 +157,8 @@ impl Server {
         config: &Config,
         store: &Arc<SqliteStore>,
         ending: watch::Receiver<bool>,
-    ) -> anyhow::Result<(Broker, Router)> {
+    ) -> anyhow::Result<Parts> {
+        let access = Access::new(Arc::new(NoCertificates));
         let counters = Counters::new();
         let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
         let quarantine = QuarantineDesk::start(store.clone());
@@ -148,7 +168,12 @@ impl Server {
         let (books, reports) = BooksDesk::new();
         let (shadows, requests) = ShadowDesk::new();
         let back = Back::Store { intake, direct: direct.clone(), books, shadows };
-        let desk = Arc::new(Desk { back, waiting: waiting.clone(), counters: counters.clone() });
+        let desk = Arc::new(Desk {
+            back,
+            waiting: waiting.clone(),
+            counters: counters.clone(),
+            access: access.clone(),
+        });
         let broker = Broker::new(config.mqtt.limits.clone(), desk.clone());
         let service = shadows::Service { store: store.clone(), broker: broker.clone() };
         let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(broker.clone()));
@@ -167,10 +192,13 @@ impl Server {
         ]);
         let api = query::State::new(store.clone(), store.clone(), now).with_own(config.gateway.clone());
         let face = Face { direct, waiting, counters: counters.clone() };
-        let router = http::with_store(face, api, config.http.body_bytes_max);
+        let router = http::with_store(face.clone(), api, config.http.body_bytes_max);
+        let devices = http::telemetry_routes(face, config.http.body_bytes_max)
+            .merge(shadows::router(service.clone()))
+            .merge(data_plane::router(DataPlane { desk: desk.clone(), broker: broker.clone() }));
         let configs = gateway_config::Service::open(store.clone(), service.clone(), broker.clone()).await?;
         let router = router.merge(shadows::router(service)).merge(gateway_config::router(configs));
-        Ok((broker.clone(), routes(router, desk, counters, broker)))
+        Ok(Parts { broker: broker.clone(), router: routes(router, desk, counters, broker), devices, access })
     }
 
     /// The tasks between broker and functions elsewhere.
@@ -179,17 +207,20 @@ impl Server {
         config: &Config,
         functions: Endpoint,
         ending: watch::Receiver<bool>,
-    ) -> (Broker, Router) {
+    ) -> Parts {
         tracing::info!(%functions, "functions run elsewhere; nothing is stored here");
         let (counters, settings) = (Counters::new(), config.invoke.clone());
         let invoker = Invoker::new(functions);
         let (line, work) = Line::start(invoker.clone(), settings.clone(), counters.clone(), ending);
         self.work_tasks.push(work);
         let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
-        let desk = Arc::new(Desk { back: Back::Functions(line), waiting, counters: counters.clone() });
+        let access = Access::new(Arc::new(NoCertificates));
+        let back = Back::Functions(line);
+        let desk = Arc::new(Desk { back, waiting, counters: counters.clone(), access: access.clone() });
         let broker = Broker::new(config.mqtt.limits.clone(), desk.clone());
         let router = functions::query::router(invoker, settings);
-        (broker.clone(), routes(router, desk, counters, broker))
+        let devices = data_plane::router(DataPlane { desk: desk.clone(), broker: broker.clone() });
+        Parts { broker: broker.clone(), router: routes(router, desk, counters, broker), devices, access }
     }
 
     fn open_broker(
@@ -208,11 +239,9 @@ impl Server {
         }));
     }
 
-    fn open_http(&mut self, listener: TcpListener, router: Router, mut closing: watch::Receiver<bool>) {
+    fn open_http(&mut self, serve: impl Future<Output = std::io::Result<()>> + Send + 'static) {
         self.door_tasks.push(tokio::spawn(async move {
-            let shutdown = async move { stop::told(&mut closing).await };
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(shutdown).await {
+            if let Err(error) = serve.await {
                 tracing::error!(error = &error as &dyn std::error::Error, "the http listener stopped");
             }
         }));
@@ -223,6 +252,16 @@ impl Server {
             self.door_tasks.push(tokio::spawn(retention::run(store.clone(), days, closing)));
         }
     }
+}
+
+/// What listeners are opened on.
+struct Parts {
+    broker: Broker,
+    /// For this machine.
+    router: Router,
+    /// For devices with certificates.
+    devices: Router,
+    access: Access,
 }
 
 /// What every server answers, beside what depends on where its functions are.

@@ -101,6 +101,11 @@ pub struct HttpSettings {
     /// Address and port, or `"off"`; port 0 takes a free one. Loopback only.
     #[serde(deserialize_with = "address_or_off")]
     pub listen: Option<SocketAddr>,
+    /// Address and port of the data plane with mutual TLS (`/topics`, `/things/…/shadow`,
+    /// `/retainedMessage`, `/telemetry`), or `"off"`; port 0 takes a free one. It has the certificates of
+    /// `mqtt.tls`, and needs them.
+    #[serde(deserialize_with = "address_or_off")]
+    pub tls_listen: Option<SocketAddr>,
     /// The largest body of a request, in bytes; a larger one is answered with 413.
     pub body_bytes_max: usize,
 }
@@ -129,6 +134,15 @@ pub enum ConfigError {
         /// What would make it safe.
         remedy: &'static str,
     },
+    /// A listener with mutual TLS has no certificates.
+    #[error(
+        "http.tls_listen = \"{address}\" needs an identity: make one with `fieldline certs init`, or configure \
+         mqtt.tls (certificate, key, client_ca)"
+    )]
+    NoIdentity {
+        /// The address.
+        address: SocketAddr,
+    },
     /// A number is outside its limits.
     #[error("{key} = {value}: {expected}")]
     Limit {
@@ -155,6 +169,9 @@ impl Config {
         if let Some(address) = self.http.listen.filter(beyond_loopback) {
             let remedy = "put a TLS proxy with authentication on this machine in front of it";
             return Err(ConfigError::Exposed { key: "http.listen", address, remedy });
+        }
+        if let Some(address) = self.http.tls_listen.filter(|_| self.mqtt.tls.is_none()) {
+            return Err(ConfigError::NoIdentity { address });
         }
         let body = self.http.body_bytes_max as u64;
         if !(1024..=1 << 30).contains(&body) {
@@ -208,7 +225,11 @@ impl Default for MqttSettings {
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], 8080))), body_bytes_max: 8 << 20 }
+        Self {
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            tls_listen: None,
+            body_bytes_max: 8 << 20,
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use fieldline_mqtt::{Broker, Message, MessageProperties, PublishError, QoS};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::access::Caller;
 use crate::answer::Answer;
 use crate::broker::Desk;
 use crate::trace_id;
@@ -81,7 +82,7 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, "InvalidRequestException", message)
     }
 
-    fn forbidden(message: impl Into<String>) -> Self {
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "ForbiddenException", message)
     }
 
@@ -110,6 +111,7 @@ async fn other_method() -> Failure {
 
 async fn publish(
     State(plane): State<DataPlane>,
+    caller: Caller,
     topic: Result<Path<String>, PathRejection>,
     parameters: Result<Query<Parameters>, QueryRejection>,
     headers: HeaderMap,
@@ -118,6 +120,8 @@ async fn publish(
     let outcome = async {
         let Path(topic) = topic.map_err(|rejection| Failure::invalid(rejection.body_text()))?;
         let Query(parameters) = parameters.map_err(|rejection| Failure::invalid(rejection.body_text()))?;
+        check_topic(&topic)?;
+        caller.check_publish(&topic, parameters.retain)?;
         plane.publish(&topic, parameters, &headers, body).await
     };
     match outcome.await {
@@ -138,7 +142,6 @@ impl DataPlane {
         body: Body,
     ) -> Result<(), Failure> {
         Failure::of_web_page(headers)?;
-        check_topic(topic)?;
         if !self.desk.may_publish_by_http(topic) {
             return Err(Failure::forbidden("this topic is the server's own"));
         }

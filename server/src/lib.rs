@@ -14,6 +14,7 @@
 //! the store reaches a gateway only through this broker, and nobody else may publish there; what
 //! waits for the store is bounded, all connections together; a plain listener is on loopback.
 
+mod access;
 mod answer;
 pub mod app;
 mod books;

@@ -15,8 +15,12 @@ use crate::stop;
 pub async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let told = stop::listen()?;
     let server = Server::start(configuration(args)?).await?;
-    let listeners =
-        [("mqtt", server.mqtt_address()), ("mqtts", server.mqtts_address()), ("http", server.http_address())];
+    let listeners = [
+        ("mqtt", server.mqtt_address()),
+        ("mqtts", server.mqtts_address()),
+        ("http", server.http_address()),
+        ("https", server.https_address()),
+    ];
     for (name, address) in listeners {
         if let Some(address) = address {
             println!("{name} listening on {address}");

@@ -365,7 +365,7 @@ async fn with_mutual_tls_a_gateway_speaks_for_itself_only() {
     let Event::Subscribed { granted, .. } = next(&mut gateway).await else { panic!() };
     assert!(granted[0].is_ok() && granted[1].is_err(), "{granted:?}");
     let other_name = Connection::open(&options("gw-2", identity())).await;
-    assert!(matches!(other_name, Err(ClientError::ConnectRefused { code: 0x85 })), "{other_name:?}");
+    assert!(matches!(other_name, Err(ClientError::ConnectRefused { code: 0x87 })), "{other_name:?}");
     let stranger = Connection::open(&options("gw-1", Some(Authority::new().sign("gw-1", &[])))).await;
     assert!(stranger.is_err());
     assert!(Connection::open(&options("gw-1", None)).await.is_err());

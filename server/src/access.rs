@@ -1,0 +1,204 @@
+//! Who may do what: from a certificate to its thing and policies, and to a decision.
+//!
+//! Without a certificate a client is on this machine (plain listeners are on loopback only) and may do
+//! all, but speak for the server. With one, the policies decide that are attached to it in the registry;
+//! for a certificate of the authority that nobody registered, the built-in one for devices, with the thing
+//! that its Common Name names.
+
+mod caller;
+mod reserved;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use fieldline_mqtt::{ClientInfo, ConnectRequest, Identity, Refusal};
+use fieldline_policy::{Action, Document, Request, Resource, Thing, Variables, builtin, decide};
+
+pub(crate) use caller::{Caller, identify};
+pub(crate) use reserved::is_reserved;
+
+/// What the registry knows of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It was never registered.
+    Unknown,
+    /// It is registered and may not be used: inactive or revoked.
+    Barred,
+    /// It may be used.
+    Active {
+        /// The things it is attached to.
+        things: Vec<Thing>,
+        /// The policies that are attached to it or to groups of its things.
+        policies: Vec<Arc<Document>>,
+    },
+}
+
+/// Certificates, as the registry has them. Asked often: an answer comes from memory.
+pub(crate) trait Certificates: Send + Sync {
+    /// By its id: SHA-256 in lower-case hexadecimal.
+    fn standing(&self, certificate_id: &str) -> Standing;
+
+    /// Changes whenever a standing may have changed.
+    fn generation(&self) -> u64;
+}
+
+/// Nobody registered any.
+#[derive(Debug)]
+pub(crate) struct NoCertificates;
+
+impl Certificates for NoCertificates {
+    fn standing(&self, _: &str) -> Standing {
+        Standing::Unknown
+    }
+
+    fn generation(&self) -> u64 {
+        0
+    }
+}
+
+/// Somebody with a certificate.
+#[derive(Debug)]
+pub(crate) struct Principal {
+    variables: Variables,
+    policies: Vec<Arc<Document>>,
+    generation: u64,
+}
+
+impl Principal {
+    pub(crate) fn may(&self, action: Action, resource: Resource<'_>) -> bool {
+        decide(&self.policies, &Request { action, resource, variables: &self.variables }).is_allowed()
+    }
+
+    /// The name of the thing.
+    pub(crate) fn thing(&self) -> Option<&str> {
+        self.variables.thing.as_ref().map(|thing| thing.name.as_str())
+    }
+}
+
+/// The access of all clients. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Access {
+    certificates: Arc<dyn Certificates>,
+    device: Arc<Document>,
+    /// Who is at the other end of connections, by their number.
+    connected: Arc<RwLock<HashMap<u64, Arc<Principal>>>>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Access")
+    }
+}
+
+impl Access {
+    pub(crate) fn new(certificates: Arc<dyn Certificates>) -> Self {
+        let device = Document::parse(builtin::DEVICE).expect("a test parses the built-in documents");
+        Self { certificates, device: Arc::new(device), connected: Arc::default() }
+    }
+
+    /// Whether a client may connect.
+    pub(crate) fn connect(&self, connect: &ConnectRequest<'_>) -> Result<(), Refusal> {
+        let Some(identity) = connect.identity else { return Ok(()) };
+        let principal = self.principal(identity, Some(connect.client_id), connect.peer.ip());
+        let principal = principal.ok_or(Refusal::NotAuthorized)?;
+        match principal.may(Action::Connect, Resource::Client(connect.client_id)) {
+            true => Ok(()),
+            false => Err(Refusal::NotAuthorized),
+        }
+    }
+
+    /// A client is there.
+    pub(crate) fn connected(&self, client: &ClientInfo) {
+        let Some(identity) = &client.identity else { return };
+        if let Some(principal) = self.principal(identity, Some(&client.client_id), client.peer.ip()) {
+            let mut connected = self.connected.write().unwrap_or_else(PoisonError::into_inner);
+            connected.insert(client.connection, Arc::new(principal));
+        }
+    }
+
+    /// A client is gone.
+    pub(crate) fn disconnected(&self, client: &ClientInfo) {
+        self.connected.write().unwrap_or_else(PoisonError::into_inner).remove(&client.connection);
+    }
+
+    pub(crate) fn may_publish(&self, client: &ClientInfo, topic: &str) -> bool {
+        !is_reserved(topic) && self.may(client, Action::Publish, Resource::Topic(topic))
+    }
+
+    pub(crate) fn may_retain(&self, client: &ClientInfo, topic: &str) -> bool {
+        self.may(client, Action::RetainPublish, Resource::Topic(topic))
+    }
+
+    pub(crate) fn may_subscribe(&self, client: &ClientInfo, filter: &str) -> bool {
+        self.may(client, Action::Subscribe, Resource::TopicFilter(filter))
+    }
+
+    pub(crate) fn may_receive(&self, client: &ClientInfo, topic: &str) -> bool {
+        self.may(client, Action::Receive, Resource::Topic(topic))
+    }
+
+    fn may(&self, client: &ClientInfo, action: Action, resource: Resource<'_>) -> bool {
+        let Some(identity) = &client.identity else { return true };
+        self.of(client, identity).is_some_and(|principal| principal.may(action, resource))
+    }
+
+    /// Who a client is, by what the registry says now.
+    fn of(&self, client: &ClientInfo, identity: &Identity) -> Option<Arc<Principal>> {
+        let known = {
+            let connected = self.connected.read().unwrap_or_else(PoisonError::into_inner);
+            connected.get(&client.connection).cloned()
+        };
+        let is_connected = known.is_some();
+        let generation = self.certificates.generation();
+        if let Some(known) = known.filter(|known| known.generation == generation) {
+            return Some(known);
+        }
+        let principal = Arc::new(self.principal(identity, Some(&client.client_id), client.peer.ip())?);
+        if is_connected {
+            let mut connected = self.connected.write().unwrap_or_else(PoisonError::into_inner);
+            connected.insert(client.connection, Arc::clone(&principal));
+        }
+        Some(principal)
+    }
+
+    /// Who a certificate stands for; none where it may not be used.
+    pub(crate) fn principal(
+        &self,
+        identity: &Identity,
+        client_id: Option<&str>,
+        address: IpAddr,
+    ) -> Option<Principal> {
+        let generation = self.certificates.generation();
+        let certificate_id = identity.certificate_id();
+        let (thing, policies) = match self.certificates.standing(&certificate_id) {
+            Standing::Barred => return None,
+            Standing::Active { things, policies } => (thing_of(things, client_id), policies),
+            Standing::Unknown => {
+                let name = identity.common_name.clone()?;
+                (Some(Thing { name, ..Thing::default() }), vec![Arc::clone(&self.device)])
+            }
+        };
+        let variables = Variables {
+            client_id: client_id.map(str::to_owned),
+            thing,
+            certificate_id: Some(certificate_id),
+            common_name: identity.common_name.clone(),
+            source_ip: Some(address.into()),
+        };
+        Some(Principal { variables, policies, generation })
+    }
+}
+
+/// The thing that is named as the client is, or the only one.
+fn thing_of(mut things: Vec<Thing>, client_id: Option<&str>) -> Option<Thing> {
+    let named = things.iter().position(|thing| Some(thing.name.as_str()) == client_id);
+    match named {
+        Some(at) => Some(things.swap_remove(at)),
+        None if things.len() == 1 => things.pop(),
+        None => None,
+    }
+}
