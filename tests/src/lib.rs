@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+pub mod authority;
 pub mod clients;
 pub mod cloud;
 pub mod emulator;
@@ -46,6 +47,7 @@ pub mod site;
 pub mod timestream;
 pub mod wait;
 
+pub use authority::Authority;
 pub use http::Http;
 pub use oracle::Oracle;
 pub use proxy::Proxy;
