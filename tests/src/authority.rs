@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use fieldline_mqtt::TlsClient;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 
+pub use rcgen::DnType::CommonName;
 pub use rcgen::date_time_ymd as day;
 
 /// A certificate authority.

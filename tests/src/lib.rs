@@ -44,6 +44,7 @@ pub mod proxy;
 pub mod publisher;
 pub mod random;
 pub mod site;
+pub mod thing;
 pub mod timestream;
 pub mod wait;
 
@@ -52,3 +53,4 @@ pub use http::Http;
 pub use oracle::Oracle;
 pub use proxy::Proxy;
 pub use site::{Agent, Server, Site};
+pub use thing::Thing;

@@ -5,7 +5,7 @@
 //! acknowledgement would make a gateway let go of what is not stored.
 
 use fieldline_model::{ShadowPart, ShadowTopic};
-use fieldline_mqtt::{ClientInfo, ConnectRequest, Refusal};
+use fieldline_mqtt::{ClientInfo, ConnectRequest, Identity, Refusal};
 
 /// Topics below this are the server's own word.
 const SERVER_PREFIX: &str = "fieldline/";
@@ -19,11 +19,15 @@ pub(super) fn name(client: &ClientInfo) -> Option<&str> {
 /// With a certificate, the client identifier is its name: two gateways cannot throw each other off.
 pub(super) fn may_connect(connect: &ConnectRequest<'_>) -> Result<(), Refusal> {
     match connect.identity {
-        Some(identity) if identity.common_name.as_deref() != Some(connect.client_id) => {
-            Err(Refusal::IdentifierRejected)
-        }
+        Some(identity) if !vouches_for(identity, connect.client_id) => Err(Refusal::IdentifierRejected),
         _ => Ok(()),
     }
+}
+
+/// A name is one level of a topic and no pattern: whoever were called `+` would hear what all others hear.
+fn vouches_for(identity: &Identity, name: &str) -> bool {
+    let level = !name.is_empty() && !name.starts_with('$') && !name.contains(['+', '#', '/']);
+    level && identity.common_name.as_deref() == Some(name)
 }
 
 pub(super) fn may_publish(name: Option<&str>, topic: &str) -> bool {
@@ -60,6 +64,19 @@ pub(super) fn may_subscribe(name: Option<&str>, filter: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A certificate for `+` was let in, and `$aws/things/+/shadow/#` was then its own.
+    #[test]
+    fn a_name_is_one_level_and_no_pattern() {
+        for (name, good) in
+            [("gw-1", true), ("press.4", true), ("+", false), ("#", false), ("a/b", false), ("$aws", false)]
+        {
+            let common_name = Some(name.to_owned());
+            let identity = Identity { common_name, alternative_names: Vec::new(), fingerprint: [0; 32] };
+            assert_eq!(vouches_for(&identity, name), good, "{name}");
+            assert!(!vouches_for(&identity, "gw-2") && !vouches_for(&identity, ""), "{name}");
+        }
+    }
 
     #[test]
     fn nobody_speaks_for_the_server() {
