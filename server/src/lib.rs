@@ -25,6 +25,7 @@ pub mod config;
 mod counters;
 mod data_plane;
 pub mod demo;
+mod descriptors;
 mod direct;
 #[cfg(feature = "aws")]
 pub mod enroll;

@@ -22,6 +22,7 @@ pub struct Server {
     http: SocketAddr,
     mqtts: Option<SocketAddr>,
     functions: Option<SocketAddr>,
+    wrapper: Vec<String>,
     process: Option<Process>,
 }
 
@@ -41,6 +42,7 @@ impl Server {
             http,
             mqtts: None,
             functions: None,
+            wrapper: Vec::new(),
             process: None,
         })
     }
@@ -53,6 +55,12 @@ impl Server {
     /// From the next start on the functions run there, by Lambda's API.
     pub fn set_functions(&mut self, address: SocketAddr) {
         self.functions = Some(address);
+    }
+
+    /// Starts it with so many file descriptors from the next start on, which it may raise to the hard limit.
+    pub fn limit_descriptors(&mut self, count: u64) {
+        let line = format!("ulimit -S -n {count} && exec \"$0\" \"$@\"");
+        self.wrapper = ["sh".to_owned(), "-c".to_owned(), line].to_vec();
     }
 
     /// From the next start on there is a listener with mutual TLS too, for clients with a certificate of
@@ -99,8 +107,9 @@ impl Server {
     /// # Errors
     /// The program cannot be run.
     pub fn launch(&self) -> Result<Process> {
-        let mut command = Command::new(programs::server()?);
-        command.arg("serve").arg("--data").arg(&self.data);
+        let mut words = self.wrapper.iter().map(PathBuf::from).chain([programs::server()?.to_owned()]);
+        let mut command = Command::new(words.next().context("no program")?);
+        command.args(words).arg("serve").arg("--data").arg(&self.data);
         command.args(["--mqtt", &self.mqtt.to_string(), "--http", &self.http.to_string()]);
         if self.mqtts.is_some() {
             command.arg("--config").arg(self.folder.join("fieldline.toml"));
