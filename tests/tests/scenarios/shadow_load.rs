@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use fieldline_mqtt::{ClientOptions, Version};
+use bytes::Bytes;
+use fieldline_mqtt::{ClientOptions, Connection, QoS, Version};
 use fieldline_tests::publisher::runtime;
 use fieldline_tests::thing::options;
 use fieldline_tests::wait::{PATIENCE, until};
-use fieldline_tests::{Authority, Thing, machine};
+use fieldline_tests::{Authority, Site, Thing, machine};
+use serde_json::json;
 
 use crate::shadow_refusals::{site, thing};
 
@@ -42,7 +44,11 @@ fn judge(what: &str, took: &[Duration]) -> Result<()> {
 #[test]
 fn a_thousand_half_open_connections_hold_nobody_up() -> Result<()> {
     let _machine = machine::alone();
-    let (site, authority) = site()?;
+    let (mut site, authority) = (Site::prepare()?, Authority::new()?);
+    site.server.secure(&authority)?;
+    // Many systems start a program with room for less than this.
+    site.server.limit_descriptors(256);
+    site.server.start()?;
     let address = site.server.mqtts_address()?;
     runtime()?.block_on(async {
         let mut good = thing(&site, &authority, "press-4").await?;
@@ -128,6 +134,41 @@ fn failing_handshakes_as_many_as_the_machine_does_hold_nobody_up() -> Result<()>
         ensure!(arrived <= QUICK, "a client that came meanwhile was let in only within {arrived:?}");
         ensure!(count > 100, "that was no storm");
         garbage(address, &mut good).await
+    })?;
+    site.finish()
+}
+
+/// A thing with a good certificate that asks without end and waits for nothing, until `over`.
+async fn flood(options: &ClientOptions, over: &AtomicBool) -> Result<u64> {
+    let mut connection = Connection::open(options).await?;
+    let topic = format!("$aws/things/{}/shadow/update", options.client_id);
+    let mut count: u64 = 0;
+    while !over.load(Ordering::Relaxed) {
+        let update = json!({ "state": { "reported": { "count": count } } }).to_string();
+        connection.publish(&topic, Bytes::from(update), QoS::AtMostOnce, false)?;
+        connection.flush().await?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+#[test]
+fn a_thing_that_floods_its_own_shadow_holds_no_other_up() -> Result<()> {
+    let _machine = machine::alone();
+    let (site, authority) = site()?;
+    let tls = authority.issue(&["busy"])?.client(&authority);
+    let busy = options(site.server.mqtts_address()?, &tls, "busy", Version::V5);
+    let over = Arc::new(AtomicBool::new(false));
+    runtime()?.block_on(async {
+        let mut good = thing(&site, &authority, "press-4").await?;
+        judge("before", &measure(&mut good, || true).await?)?;
+        let began = Instant::now();
+        let stop = Arc::clone(&over);
+        let flooding = std::thread::spawn(move || runtime()?.block_on(flood(&busy, &stop)));
+        let took = measure(&mut good, || began.elapsed() > STORM).await;
+        over.store(true, Ordering::Relaxed);
+        let count = flooding.join().ok().context("the flood panicked")??;
+        judge(&format!("{count} updates in {STORM:?}"), &took?)
     })?;
     site.finish()
 }
