@@ -11,7 +11,7 @@ use axum::{Router, middleware};
 use fieldline_model::{AckMessage, GatewayId, GatewayTopic};
 use fieldline_mqtt::{Broker, Message, QoS, TlsServer};
 use fieldline_store::{SqliteConfig, SqliteStore};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -35,6 +35,8 @@ use crate::waiting::Waiting;
 
 /// How long open requests may take to end at shutdown.
 const DOORS_CLOSE: Duration = Duration::from_secs(10);
+/// Connections that may wait to be taken, per listener; the system may allow less (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
 
 /// A running server. Dropping it without [`Server::stop`] loses nothing that was acknowledged.
 #[derive(Debug)]
@@ -61,11 +63,10 @@ impl Server {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         config.check()?;
         let tls = config.mqtt.tls.as_ref().map(tls_server).transpose()?;
-        let mqtt = bind("mqtt.listen", "--mqtt", config.mqtt.listen).await?;
-        let mqtts =
-            bind("mqtt.tls.listen", "the file", config.mqtt.tls.as_ref().map(|tls| tls.listen)).await?;
-        let http = bind("http.listen", "--http", config.http.listen).await?;
-        let https = bind("http.tls_listen", "the file", config.http.tls_listen).await?;
+        let mqtt = bind("mqtt.listen", "--mqtt", config.mqtt.listen)?;
+        let mqtts = bind("mqtt.tls.listen", "the file", config.mqtt.tls.as_ref().map(|tls| tls.listen))?;
+        let http = bind("http.listen", "--http", config.http.listen)?;
+        let https = bind("http.tls_listen", "the file", config.http.tls_listen)?;
 
         let (doors, closing) = watch::channel(false);
         let (work, ending) = watch::channel(false);
@@ -294,9 +295,19 @@ impl storage::Acks for BrokerAcks {
     }
 }
 
-async fn bind(key: &str, flag: &str, wanted: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+/// As [`TcpListener::bind`], whose queue of 128 is soon full when a fleet comes back after a power failure:
+/// the system then drops what comes, and a client tries again no sooner than a second later.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As there: otherwise a server that comes back would find its port taken for a minute.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn bind(key: &str, flag: &str, wanted: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
     let Some(wanted) = wanted else { return Ok(None) };
-    match TcpListener::bind(wanted).await {
+    match listen(wanted) {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(anyhow!(
             "{key}: {wanted} is in use by another program; stop it (another fieldline?), or choose another \

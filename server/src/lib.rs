@@ -28,6 +28,7 @@ pub mod configure;
 mod counters;
 mod data_plane;
 pub mod demo;
+mod descriptors;
 mod direct;
 #[cfg(feature = "aws")]
 pub mod enroll;

@@ -5,7 +5,7 @@ use edge_agent::settings;
 use crate::app::Server;
 use crate::cli::{Listen, ServeArgs};
 use crate::config::Config;
-use crate::stop;
+use crate::{descriptors, stop};
 
 /// Runs the server until it is told to stop. Prints one line on standard output for each listener,
 /// and `ready`.
@@ -14,6 +14,7 @@ use crate::stop;
 /// The configuration is wrong, an address is taken, or the data folder cannot be used.
 pub async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let told = stop::listen()?;
+    descriptors::raise();
     let server = Server::start(configuration(args)?).await?;
     let listeners = [
         ("mqtt", server.mqtt_address()),
