@@ -61,8 +61,9 @@ impl Server {
     /// The configuration is impossible, the data folder cannot be used, or an address is taken;
     /// each says what, where, and what to do.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let config = config.with_identity();
         config.check()?;
-        let tls = config.mqtt.tls.as_ref().map(tls_server).transpose()?;
+        let tls = config.mqtt.tls.as_ref().map(|tls| tls_server(tls, &config.data)).transpose()?;
         let mqtt = bind("mqtt.listen", "--mqtt", config.mqtt.listen)?;
         let mqtts = bind("mqtt.tls.listen", "the file", config.mqtt.tls.as_ref().map(|tls| tls.listen))?;
         let http = bind("http.listen", "--http", config.http.listen)?;
@@ -336,12 +337,17 @@ fn not_writable(folder: &Path) -> String {
     )
 }
 
-fn tls_server(settings: &TlsSettings) -> anyhow::Result<TlsServer> {
+fn tls_server(settings: &TlsSettings, data: &Path) -> anyhow::Result<TlsServer> {
     let read = |key: &str, path: &Path| {
-        std::fs::read(path).with_context(|| format!("mqtt.tls.{key}: cannot read {}", path.display()))
+        std::fs::read(path).with_context(|| {
+            format!(
+                "mqtt.tls.{key}: cannot read {} (`fieldline certs init` makes an identity)",
+                path.display()
+            )
+        })
     };
-    let chain = read("certificate", &settings.certificate)?;
-    let key = read("key", &settings.key)?;
-    let ca = read("client_ca", &settings.client_ca)?;
+    let [certificate, key, client_ca] = settings.files(data);
+    let (chain, key) = (read("certificate", &certificate)?, read("key", &key)?);
+    let ca = read("client_ca", &client_ca)?;
     TlsServer::new(&chain, &key, Some(&ca)).context("mqtt.tls: the certificates cannot be used")
 }

@@ -27,6 +27,11 @@ pub use error::Error;
 
 use crate::whole_file::{self, PRIVATE, PUBLIC};
 
+/// Where the authority of a server lies, from the server's data folder.
+pub fn folder(data: &Path) -> PathBuf {
+    data.join("identity")
+}
+
 /// The authority's certificate in its folder.
 pub const CA_CERTIFICATE: &str = "ca.pem";
 /// The authority's key in its folder, mode 0600.

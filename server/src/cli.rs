@@ -1,5 +1,6 @@
 //! The flags of the `fieldline` command.
 
+mod certs;
 mod config;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use fieldline_model::{DeviceId, GatewayId, Metric};
 
 use crate::config::{Endpoint, parse_listen};
 
+pub use certs::{CertsArgs, CertsCommand, InitArgs, IssueArgs, ListArgs, RevokeArgs};
 pub use config::{ConfigArgs, ConfigCommand, DiffArgs, PushArgs, RollbackArgs, ShowArgs};
 
 /// Readings from devices to a query, and nothing acknowledged is ever lost.
@@ -38,6 +40,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Configure gateways from afar: push, diff, show, history, rollback
     Config(ConfigArgs),
+    /// The site's own certificates: init, issue, revoke, list
+    Certs(CertsArgs),
     /// What is done once in an AWS account
     Aws(AwsArgs),
 }
@@ -140,6 +144,12 @@ pub struct ServeArgs {
     /// The HTTP API's address, or "off" [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", value_parser = listen)]
     pub http: Option<Listen>,
+    /// The broker's address for devices with certificates [default: 0.0.0.0:8883 after `certs init`]
+    #[arg(long, value_name = "ADDR")]
+    pub mqtts: Option<SocketAddr>,
+    /// The data plane's address for devices with certificates, or "off" [default: off]
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
+    pub https: Option<Listen>,
     /// Run only broker, Basic Ingest and the data plane here, and invoke the functions at this
     /// address by AWS Lambda's API: cargo lambda watch, or an emulator; plain http
     #[arg(long, value_name = "URL")]

@@ -1,13 +1,14 @@
 //! Everything that can be set in `fieldline.toml`, with its unit, its default and its limits.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fieldline_model::GatewayId;
 use fieldline_mqtt::BrokerConfig;
 use serde::{Deserialize, Deserializer};
 
+use crate::certs;
 pub use crate::functions::{Endpoint, EndpointError};
 
 /// The configuration of the on-premise server.
@@ -69,7 +70,8 @@ pub struct MqttSettings {
     /// Address of the plain listener, or `"off"`; port 0 takes a free one. Loopback only.
     #[serde(deserialize_with = "address_or_off")]
     pub listen: Option<SocketAddr>,
-    /// The listener with mutual TLS; the identity of the server.
+    /// The listener with mutual TLS; the identity of the server. Where it is not set, and `fieldline certs
+    /// init` has made an authority in the data folder, it is as if it were set with its defaults.
     pub tls: Option<TlsSettings>,
     /// The limits of the broker.
     pub limits: BrokerConfig,
@@ -78,20 +80,38 @@ pub struct MqttSettings {
     pub waiting_bytes_max: usize,
 }
 
-/// The listener with mutual TLS.
+/// The listener with mutual TLS. Files that are not named are those of `fieldline certs init`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct TlsSettings {
     /// Address and port; port 0 takes a free one. Default: 0.0.0.0:8883.
-    #[serde(default = "default_tls_listen")]
     pub listen: SocketAddr,
     /// The server's certificate chain, PEM.
-    pub certificate: PathBuf,
+    pub certificate: Option<PathBuf>,
     /// Its private key, PEM.
-    pub key: PathBuf,
-    /// The CA that signs the certificates of gateways, PEM. The Common Name of such a certificate
-    /// is the gateway's id.
-    pub client_ca: PathBuf,
+    pub key: Option<PathBuf>,
+    /// The CA that signs the certificates of gateways and devices, PEM. What such a certificate may do
+    /// is the registry's to say; one that is not registered stands for the thing of its Common Name.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl TlsSettings {
+    /// Certificate, key and CA, with those of `certs init` in the data folder where none is named.
+    pub fn files(&self, data: &Path) -> [PathBuf; 3] {
+        let folder = certs::folder(data);
+        let file = |named: &Option<PathBuf>, own| named.clone().unwrap_or_else(|| folder.join(own));
+        [
+            file(&self.certificate, certs::SERVER_CERTIFICATE),
+            file(&self.key, certs::SERVER_KEY),
+            file(&self.client_ca, certs::CA_CERTIFICATE),
+        ]
+    }
+}
+
+impl Default for TlsSettings {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([0, 0, 0, 0], 8883)), certificate: None, key: None, client_ca: None }
+    }
 }
 
 /// The HTTP API.
@@ -156,6 +176,16 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// With the listener for which `certs init` has made an identity, where nothing else is said.
+    #[must_use]
+    pub fn with_identity(mut self) -> Self {
+        let made = certs::folder(&self.data).join(certs::CA_CERTIFICATE).exists();
+        if self.mqtt.tls.is_none() && made {
+            self.mqtt.tls = Some(TlsSettings::default());
+        }
+        self
+    }
+
     /// Checks what a type alone cannot say.
     ///
     /// # Errors
@@ -231,10 +261,6 @@ impl Default for HttpSettings {
             body_bytes_max: 8 << 20,
         }
     }
-}
-
-fn default_tls_listen() -> SocketAddr {
-    SocketAddr::from(([0, 0, 0, 0], 8883))
 }
 
 fn address_or_off<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {

@@ -19,6 +19,7 @@ mod answer;
 pub mod app;
 mod books;
 mod broker;
+pub mod certify;
 pub mod certs;
 pub mod cli;
 pub mod client;

@@ -9,7 +9,7 @@ use fieldline_server::cli::{AwsArgs, AwsCommand};
 use fieldline_server::cli::{Cli, Command};
 #[cfg(feature = "aws")]
 use fieldline_server::enroll;
-use fieldline_server::{commands, configure, replay, serve, up};
+use fieldline_server::{certify, commands, configure, replay, serve, up};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -40,6 +40,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Devices(args) => commands::devices(&args).await,
             Command::Ledger(args) => commands::ledger(&args).await,
             Command::Replay(args) => replay::replay(&args).await.map(drop),
+            Command::Certs(args) => certify::certify(&args).await,
             Command::Config(args) => configure::configure(&args).await,
             #[cfg(feature = "aws")]
             Command::Aws(AwsArgs { command: AwsCommand::Enroll(args) }) => enroll::enroll(&args).await,

@@ -49,6 +49,12 @@ fn configuration(args: &ServeArgs) -> anyhow::Result<Config> {
     if let Some(Listen(listen)) = args.http {
         config.http.listen = listen;
     }
+    if let Some(listen) = args.mqtts {
+        config.mqtt.tls.get_or_insert_default().listen = listen;
+    }
+    if let Some(Listen(listen)) = args.https {
+        config.http.tls_listen = listen;
+    }
     if let Some(functions) = &args.functions {
         config.functions = Some(functions.clone());
     }

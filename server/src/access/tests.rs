@@ -150,3 +150,18 @@ fn a_connection_is_bound_to_the_thing_of_its_name_or_to_the_only_one() {
     said.say(&who, active(vec![]));
     assert!(!may("a", "a/x"));
 }
+
+/// A certificate for `+` was let in once, and `$aws/things/+/shadow/#` was then its own.
+#[test]
+fn a_name_that_is_a_pattern_opens_nothing() {
+    let access = Access::new(Arc::new(NoCertificates));
+    for name in ["+", "#", "a/b", "$aws"] {
+        let me = client(name, Some(identity(name)));
+        for filter in
+            [format!("$aws/things/{name}/shadow/#"), format!("telemetry/{name}/x"), format!("{name}/x")]
+        {
+            assert!(!access.may_subscribe(&me, &filter), "{filter}");
+            assert!(!access.may_publish(&me, &filter), "{filter}");
+        }
+    }
+}

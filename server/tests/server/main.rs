@@ -337,9 +337,9 @@ async fn with_mutual_tls_a_gateway_speaks_for_itself_only() {
     let mut config = config(folder.path());
     config.mqtt.tls = Some(TlsSettings {
         listen: "127.0.0.1:0".parse().unwrap(),
-        certificate: file("server.pem", &certificate),
-        key: file("server.key", &key),
-        client_ca: file("ca.pem", &authority.0.pem()),
+        certificate: Some(file("server.pem", &certificate)),
+        key: Some(file("server.key", &key)),
+        client_ca: Some(file("ca.pem", &authority.0.pem())),
     });
     let server = Server::start(config).await.unwrap();
     let port = server.mqtts_address().unwrap().port();
