@@ -19,6 +19,7 @@ mod recordings;
 mod refusals;
 mod s3_compact;
 mod s3_store;
+mod shadow_kills;
 mod spine;
 mod stops;
 mod template;
