@@ -118,6 +118,8 @@ async fn done(service: &Service, request: Request, turn: Option<Turn>) {
         Some(_) => service.handle(&topic.shadow, topic.operation, &payload).await,
         None => Err(Refused { error: Error::Throttled, client_token: Update::token_of(&payload) }),
     };
+    // Before the reply: who has heard it may ask anew.
+    drop(turn);
     match outcome {
         Ok(reply) => service.publish(&topic.with(ShadowPart::Accepted), &reply),
         Err(Refused { error, client_token }) => {
@@ -127,7 +129,7 @@ async fn done(service: &Service, request: Request, turn: Option<Turn>) {
         }
     }
     answer.accept(Routing::Route);
-    drop((turn, place));
+    drop(place);
 }
 
 #[cfg(test)]
