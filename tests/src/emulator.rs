@@ -201,6 +201,14 @@ impl Emulator {
         Ok(Some(serde_json::from_str(&answer.body)?))
     }
 
+    /// Makes a thing of AWS IoT.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn create_thing(&self, name: &str) -> Result<()> {
+        self.iot(&format!("/things/{name}"), &json!({})).map(drop)
+    }
+
     /// A `POST` of AWS IoT's control plane.
     fn iot(&self, path: &str, body: &Value) -> Result<Value> {
         let scope = scope("iot");
@@ -253,7 +261,7 @@ pub fn call(endpoint: SocketAddr, service: &str, target: &str, body: &Value) -> 
 }
 
 /// The header by which the emulator tells services apart; nobody checks the signature.
-fn scope(service: &str) -> String {
+pub fn scope(service: &str) -> String {
     format!(
         "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, \
          SignedHeaders=host, Signature=0"

@@ -69,6 +69,14 @@ impl Http {
         self.send("POST", path, &headers, body)
     }
 
+    /// `DELETE`.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub fn delete(&self, path: &str) -> Result<Answer> {
+        self.send("DELETE", path, &[], b"")
+    }
+
     /// `PUT` without a body.
     ///
     /// # Errors

@@ -154,12 +154,15 @@ pub(crate) async fn run(
 /// The client hears its PUBACK when all is done, and the replies before.
 async fn done(service: &Service, request: Request, turn: Turn) {
     let Request { topic, payload, answer, place, .. } = request;
-    match service.handle(&topic.shadow, topic.operation, &payload).await {
+    let outcome = service.handle(&topic.shadow, topic.operation, &payload).await;
+    // Before the reply: who has heard it may ask anew.
+    drop(turn);
+    match outcome {
         Ok(reply) => service.publish(&topic.with(ShadowPart::Accepted), &reply),
         Err(refused) => refuse(service, &topic, refused),
     }
     answer.accept(Routing::Route);
-    drop((turn, place));
+    drop(place);
 }
 
 fn refuse(service: &Service, topic: &ShadowTopic, Refused { error, client_token }: Refused) {

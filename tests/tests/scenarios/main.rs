@@ -20,6 +20,7 @@ mod refusals;
 mod s3_compact;
 mod s3_store;
 mod shadow_clients;
+mod shadow_kills;
 mod shadow_load;
 mod shadow_refusals;
 mod spine;
