@@ -10,6 +10,8 @@
 mod error;
 mod leaf;
 #[cfg(test)]
+mod openssl;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

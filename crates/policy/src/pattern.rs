@@ -79,7 +79,14 @@ impl Pattern {
     /// Whether all of `text` matches. With `one_level`, values that could reach beyond one level of a topic
     /// match nothing. Steps: at most length of the pattern × length of the text.
     pub(crate) fn matches(&self, text: &str, variables: &Variables, one_level: bool) -> bool {
-        self.resolved(variables, one_level) && self.run(text, variables)
+        self.ends_fit(text) && self.resolved(variables, one_level) && self.run(text, variables)
+    }
+
+    /// Most patterns of a document differ from a text in how they begin or end: that is seen at once.
+    fn ends_fit(&self, text: &str) -> bool {
+        let begins = |token: &Token| !matches!(token, Token::Text(own) if !text.starts_with(&**own));
+        let ends = |token: &Token| !matches!(token, Token::Text(own) if !text.ends_with(&**own));
+        self.0.first().is_none_or(begins) && self.0.last().is_none_or(ends)
     }
 
     fn resolved(&self, variables: &Variables, one_level: bool) -> bool {
