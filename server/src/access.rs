@@ -72,11 +72,6 @@ impl Principal {
     pub(crate) fn may(&self, action: Action, resource: Resource<'_>) -> bool {
         decide(&self.policies, &Request { action, resource, variables: &self.variables }).is_allowed()
     }
-
-    /// The name of the thing.
-    pub(crate) fn thing(&self) -> Option<&str> {
-        self.variables.thing.as_ref().map(|thing| thing.name.as_str())
-    }
 }
 
 /// The access of all clients. Cheap to clone.
@@ -123,6 +118,17 @@ impl Access {
     /// A client is gone.
     pub(crate) fn disconnected(&self, client: &ClientInfo) {
         self.connected.write().unwrap_or_else(PoisonError::into_inner).remove(&client.connection);
+    }
+
+    /// Connected clients whose certificate may not be used any more.
+    pub(crate) fn barred(&self) -> Vec<String> {
+        let connected = self.connected.read().unwrap_or_else(PoisonError::into_inner);
+        let is_barred = |principal: &Principal| {
+            let certificate = principal.variables.certificate_id.as_deref().unwrap_or_default();
+            self.certificates.standing(certificate) == Standing::Barred
+        };
+        let barred = connected.values().filter(|principal| is_barred(principal));
+        barred.filter_map(|principal| principal.variables.client_id.clone()).collect()
     }
 
     pub(crate) fn may_publish(&self, client: &ClientInfo, topic: &str) -> bool {
