@@ -1,7 +1,12 @@
 //! A document, and the decision by several.
 
 use std::borrow::Borrow;
+use std::fmt;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::object::Object;
 use crate::statement::{Effect, RawStatement, Statement};
 use crate::{Decision, Error, Request};
 
@@ -36,9 +41,7 @@ struct RawDocument {
 }
 
 /// One statement or a list of them.
-#[derive(serde::Deserialize)]
-#[serde(transparent)]
-struct Statements(#[serde(deserialize_with = "one_or_more")] Vec<RawStatement>);
+struct Statements(Vec<RawStatement>);
 
 impl Document {
     /// Reads and compiles a document.
@@ -50,7 +53,7 @@ impl Document {
         if text.len() > PARSED_BYTES_MAX {
             return Err(Error::TooLarge { max: PARSED_BYTES_MAX });
         }
-        let raw: RawDocument = serde_json::from_slice(text)?;
+        let Object(raw) = serde_json::from_slice::<Object<RawDocument>>(text)?;
         if raw.version != VERSION {
             return Err(Error::Version { found: raw.version });
         }
@@ -80,29 +83,32 @@ pub fn decide(documents: &[impl Borrow<Document>], request: &Request<'_>) -> Dec
 }
 
 /// Not an untagged enum: its errors would not say what is wrong.
-fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<RawStatement>, D::Error> {
-    struct OneOrMore;
-    impl<'de> serde::de::Visitor<'de> for OneOrMore {
-        type Value = Vec<RawStatement>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a statement or a list of statements")
-        }
-
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-            let one = serde::de::value::MapAccessDeserializer::new(map);
-            Ok(vec![serde::Deserialize::deserialize(one)?])
-        }
-
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut statements = Vec::new();
-            while let Some(statement) = list.next_element()? {
-                statements.push(statement);
-            }
-            Ok(statements)
-        }
+impl<'de> Deserialize<'de> for Statements {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StatementsVisitor)
     }
-    deserializer.deserialize_any(OneOrMore)
+}
+
+struct StatementsVisitor;
+
+impl<'de> Visitor<'de> for StatementsVisitor {
+    type Value = Statements;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a statement or a list of statements")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Statements, A::Error> {
+        Ok(Statements(vec![RawStatement::deserialize(MapAccessDeserializer::new(map))?]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Statements, A::Error> {
+        let mut statements = Vec::new();
+        while let Some(Object(statement)) = list.next_element()? {
+            statements.push(statement);
+        }
+        Ok(Statements(statements))
+    }
 }
 
 #[cfg(test)]

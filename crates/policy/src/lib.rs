@@ -42,6 +42,7 @@ pub mod builtin;
 mod condition;
 mod document;
 mod error;
+mod object;
 mod pattern;
 mod request;
 mod statement;

@@ -6,6 +6,7 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use crate::action::Actions;
 use crate::condition::{Conditions, RawConditions};
+use crate::object::Object;
 use crate::pattern::Pattern;
 use crate::{Error, Request, Resource, arn};
 
@@ -24,7 +25,7 @@ pub(crate) struct RawStatement {
     effect: Effect,
     action: Texts,
     resource: Texts,
-    condition: Option<RawConditions>,
+    condition: Option<Object<RawConditions>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +48,10 @@ impl Statement {
             effect: raw.effect,
             actions: Actions::parse(&raw.action.0)?,
             resources: raw.resource.0.iter().map(|text| arn::parse(text)).collect::<Result<_, _>>()?,
-            conditions: raw.condition.as_ref().map(Conditions::compile).transpose()?.unwrap_or_default(),
+            conditions: match &raw.condition {
+                Some(Object(conditions)) => Conditions::compile(conditions)?,
+                None => Conditions::default(),
+            },
         })
     }
 
