@@ -202,3 +202,11 @@ for client in (Replies, Topics):
         device_works(client(connection, shadow), shadow)
         connection.close()
         print(f"{client.__name__} {name or 'classic'}: as at AWS")
+
+if version == "3.1.1":
+    # Everything is checked by now. awscrt 0.36.1 often aborts when the interpreter takes it down after
+    # IotShadowClientV2 has used an MQTT 3.1.1 connection ("malloc_consolidate()", 6 of 15 runs; with MQTT 5,
+    # and with IotShadowClient, none). Why is not known; how a process ends is no part of this test.
+    print("not checked: that awscrt is taken down well")
+    sys.stdout.flush()
+    os._exit(0)
