@@ -1,12 +1,9 @@
 //! Requests that come by MQTT.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use bytes::Bytes;
 use fieldline_model::{ShadowPart, ShadowTopic};
 use fieldline_mqtt::Routing;
-use fieldline_shadow::{Error, Update};
+use fieldline_shadow::{Error, Turn, Turns, Update};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
@@ -15,9 +12,6 @@ use super::{Refused, Service, now_s};
 use crate::answer::Answer;
 use crate::stop;
 use crate::waiting::Place;
-
-/// Requests of one client that may be under way, as AWS IoT has it.
-const IN_FLIGHT_MAX: usize = 10;
 
 /// A request as it came.
 #[derive(Debug)]
@@ -33,52 +27,17 @@ pub(crate) struct Request {
 #[derive(Debug, Clone)]
 pub(crate) struct ShadowDesk {
     requests: mpsc::UnboundedSender<(Request, Option<Turn>)>,
-    in_flight: InFlight,
-}
-
-/// How many requests of each client are under way.
-#[derive(Debug, Clone, Default)]
-struct InFlight(Arc<Mutex<HashMap<String, usize>>>);
-
-/// One of a client's turns, given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Turn {
-    in_flight: InFlight,
-    client: String,
-}
-
-impl InFlight {
-    fn turn(&self, client: &str) -> Option<Turn> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(client.to_owned()).or_default();
-        if *count >= IN_FLIGHT_MAX {
-            return None;
-        }
-        *count += 1;
-        Some(Turn { in_flight: self.clone(), client: client.to_owned() })
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut counts = self.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.client);
-            }
-        }
-    }
+    turns: Turns,
 }
 
 impl ShadowDesk {
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<(Request, Option<Turn>)>) {
         let (requests, line) = mpsc::unbounded_channel();
-        (Self { requests, in_flight: InFlight::default() }, line)
+        (Self { requests, turns: Turns::default() }, line)
     }
 
     pub(crate) fn offer(&self, request: Request) {
-        let turn = self.in_flight.turn(&request.client);
+        let turn = self.turns.take(&request.client);
         if self.requests.send((request, turn)).is_err() {
             tracing::debug!("a shadow's request came too late for this run");
         }
@@ -128,22 +87,4 @@ async fn done(service: &Service, request: Request, turn: Option<Turn>) {
     }
     answer.accept(Routing::Route);
     drop((turn, place));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_client_has_ten_turns_and_gets_them_back() {
-        let in_flight = InFlight::default();
-        let mut turns: Vec<Turn> = (0..IN_FLIGHT_MAX).map(|_| in_flight.turn("a").unwrap()).collect();
-        assert!(in_flight.turn("a").is_none());
-        assert!(in_flight.turn("b").is_some());
-        turns.pop();
-        turns.push(in_flight.turn("a").unwrap());
-        assert!(in_flight.turn("a").is_none());
-        turns.clear();
-        assert!(in_flight.0.lock().unwrap().is_empty());
-    }
 }
