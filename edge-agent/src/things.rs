@@ -143,7 +143,8 @@ impl Things {
             Some(_) => (bytes::Bytes::new(), Some(Error::TooLarge)),
             None => (bytes::Bytes::new(), Some(Error::Throttled)),
         };
-        if let Err(back) = self.inbox.request(Request { topic, payload, refused, turn, receipt }) {
+        let request = Box::new(Request { topic, payload, refused, turn, receipt });
+        if let Err(back) = self.inbox.request(request) {
             back.receipt.reject(PublishError::QuotaExceeded);
         }
     }

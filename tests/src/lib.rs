@@ -42,6 +42,7 @@ pub mod programs;
 pub mod proxy;
 pub mod publisher;
 pub mod random;
+pub mod shadows;
 pub mod site;
 pub mod timestream;
 pub mod wait;

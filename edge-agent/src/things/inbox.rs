@@ -60,13 +60,13 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     /// Hands over a request; it comes back when too many wait, or the agent stops.
-    pub(crate) fn request(&self, request: Request) -> Result<(), Request> {
+    pub(crate) fn request(&self, request: Box<Request>) -> Result<(), Box<Request>> {
         let mut waiting = self.lock();
         if waiting.requests >= REQUESTS_MAX || waiting.stopping {
             return Err(request);
         }
         waiting.requests += 1;
-        self.put(waiting, Event::Request(Box::new(request)));
+        self.put(waiting, Event::Request(request));
         Ok(())
     }
 

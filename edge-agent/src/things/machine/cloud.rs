@@ -78,7 +78,8 @@ impl Machine {
                     record.accepted(version);
                     self.cabinet.put(shadow, record);
                 } else if known.is_none_or(|known| known < version) {
-                    return Ok(self.compare(shadow, now));
+                    self.compare(shadow, now);
+                    return Ok(());
                 }
                 self.settled(shadow, now);
             }
