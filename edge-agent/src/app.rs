@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::address::ServerAddress;
 use crate::clock;
 use crate::committer::{Board, Committer, recovered_note};
 use crate::config::{Config, ListenerTls};
@@ -22,7 +23,8 @@ use crate::sources::broker::BrokerSource;
 use crate::sources::http::{self, Inlet};
 use crate::sources::listener::Listener;
 use crate::sources::reader::Reader;
-use crate::sync::{Office, Uplink, UplinkBoard, post, stopped};
+use crate::sync::{Correspondent, Office, Uplink, UplinkBoard, post, stopped};
+use crate::things::Things;
 
 /// How often windows are closed by the clock, cursors are saved and old readings expire.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -36,6 +38,7 @@ pub struct Agent {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     committer: oneshot::Receiver<()>,
+    shadows: Option<oneshot::Receiver<()>>,
 }
 
 impl Agent {
@@ -61,10 +64,26 @@ impl Agent {
         let mut tasks = Vec::new();
         let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|l| l.local_addr().ok());
         let (mqtt_address, http_address) = (address(&mqtt), address(&http));
-        let broker = match mqtt {
-            Some(listener) => Some(listen(&config, listener, &reader, &stopping, &mut tasks)?),
-            None => None,
-        };
+        let (post, letters) = post();
+        let (mut broker, mut things, mut shadows) = (None, None, None);
+        if let Some(listener) = mqtt {
+            let aws = config.sync.server.as_ref().is_some_and(ServerAddress::is_aws);
+            let opened = Things::open(&config.gateway.id, &config.things, &config.data, aws)?;
+            let (kept, opened) = opened.unzip();
+            let serving = listen(
+                &config,
+                listener,
+                Listener::new(reader.clone(), kept.clone()),
+                &stopping,
+                &mut tasks,
+            )?;
+            if let (Some(things), Some(opened)) = (&kept, opened) {
+                shadows = Some(things.start(opened, serving.clone(), post)?);
+            }
+            (broker, things) = (Some(serving), kept);
+        }
+        let correspondents = things.iter().map(|things| Arc::clone(things) as Arc<dyn Correspondent>);
+        let office = Office::new(letters, correspondents.collect());
         for settings in &config.broker {
             let source =
                 BrokerSource::new(settings.clone(), config.gateway.id.as_str(), Arc::clone(&reader))?;
@@ -77,7 +96,8 @@ impl Agent {
             journal: journal.clone(),
             journal_bytes_max: config.journal.bytes_max.as_u64(),
             broker,
-            uplink: start_uplink(&config, &journal, &board, &stopping, &mut tasks)?,
+            uplink: start_uplink(&config, &journal, &board, office, &stopping, &mut tasks)?,
+            things,
         };
         if let Some(listener) = http {
             tasks.push(serve_http(&config, listener, &observed, stopping.clone()));
@@ -92,7 +112,7 @@ impl Agent {
                 tracing::debug!("nobody waited for the last commit");
             }
         })?;
-        Ok(Self { mqtt_address, http_address, observed, stop, tasks, committer: committer_ended })
+        Ok(Self { mqtt_address, http_address, observed, stop, tasks, committer: committer_ended, shadows })
     }
 
     /// Where devices reach the agent by MQTT.
@@ -118,6 +138,12 @@ impl Agent {
             tracing::warn!("the last readings could not be committed; their devices will send them again");
         }
         self.observed.committed.give_up();
+        if let (Some(things), Some(ended)) = (&self.observed.things, self.shadows) {
+            things.stop();
+            if tokio::time::timeout(Duration::from_secs(5), ended).await.is_err() {
+                tracing::warn!("the last requests for shadows could not be answered; devices will ask again");
+            }
+        }
         self.stop.send_replace(true);
         for task in self.tasks {
             if tokio::time::timeout(Duration::from_secs(5), task).await.is_err() {
@@ -168,7 +194,7 @@ async fn bind(key: &str, address: Option<SocketAddr>) -> anyhow::Result<Option<T
 fn listen(
     config: &Config,
     listener: TcpListener,
-    reader: &Arc<Reader>,
+    application: Listener,
     stopping: &watch::Receiver<bool>,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> anyhow::Result<Broker> {
@@ -180,7 +206,7 @@ fn listen(
         ..BrokerConfig::default()
     };
     let tls = config.mqtt.tls.as_ref().map(listener_tls).transpose()?;
-    let broker = Broker::new(broker_config, Arc::new(Listener::new(Arc::clone(reader))));
+    let broker = Broker::new(broker_config, Arc::new(application));
     let (serving, mut stopping) = (broker.clone(), stopping.clone());
     tasks.push(tokio::spawn(async move {
         if let Err(error) = serving.serve(listener, tls, async move { stopped(&mut stopping).await }).await {
@@ -200,6 +226,7 @@ fn start_uplink(
     config: &Config,
     journal: &Journal,
     board: &Arc<Board>,
+    office: Office,
     stopping: &watch::Receiver<bool>,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> anyhow::Result<UplinkBoard> {
@@ -216,7 +243,7 @@ fn start_uplink(
         journal: journal.clone(),
         committed: Arc::clone(board),
         board: state.clone(),
-        office: Office::new(post().1, Vec::new()),
+        office,
     };
     tasks.push(tokio::spawn(uplink.run(stopping.clone())));
     Ok(state)

@@ -1,6 +1,7 @@
 //! Everything that can be set, with its unit, its default and its limits.
 
 mod check;
+mod things;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,12 +17,13 @@ use crate::address::ServerAddress;
 use crate::mapping::Mapping;
 
 pub use check::ConfigError;
+pub use things::ThingsSettings;
 
 /// The configuration of a gateway's agent, as it stands in `agent.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The folder for the journal and the quarantine.
+    /// The folder for the journal, the quarantine and the shadows.
     pub data: PathBuf,
     /// Who this gateway is.
     pub gateway: GatewaySettings,
@@ -42,6 +44,8 @@ pub struct Config {
     pub journal: JournalSettings,
     /// The uplink. Without `server` the agent only buffers.
     pub sync: SyncSettings,
+    /// The shadows of the devices behind this gateway.
+    pub things: ThingsSettings,
 }
 
 /// Who this gateway is.
@@ -231,6 +235,7 @@ impl Default for Config {
             limits: Limits::default(),
             journal: JournalSettings::default(),
             sync: SyncSettings::default(),
+            things: ThingsSettings::default(),
         }
     }
 }

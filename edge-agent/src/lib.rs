@@ -26,14 +26,16 @@ mod quarantine;
 pub mod settings;
 mod sources;
 mod sync;
+mod things;
 
 pub use address::{AddressError, ServerAddress};
 pub use app::Agent;
 pub use config::{
     BrokerSettings, Config, ConfigError, GatewaySettings, HttpSettings, JournalSettings, Limits, ListenerTls,
-    MqttSettings, SyncSettings, UplinkTls, UplinkVersion,
+    MqttSettings, SyncSettings, ThingsSettings, UplinkTls, UplinkVersion,
 };
 pub use control::{Status, explain};
 pub use intake::counts::{Counts, LeftOut};
 pub use mapping::{Mapping, PayloadFormat};
 pub use sync::UplinkState;
+pub use things::Shadows;

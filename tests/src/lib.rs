@@ -43,6 +43,7 @@ pub mod programs;
 pub mod proxy;
 pub mod publisher;
 pub mod random;
+pub mod shadows;
 pub mod site;
 pub mod thing;
 pub mod timestream;

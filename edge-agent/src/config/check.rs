@@ -116,6 +116,8 @@ impl Config {
             ("mqtt.receive_maximum", u64::from(self.mqtt.receive_maximum)),
             ("limits.metrics_per_device_max", self.limits.metrics_per_device_max as u64),
             ("limits.devices_max", self.limits.devices_max as u64),
+            ("things.shadows_max", self.things.shadows_max as u64),
+            ("things.subscriptions_max", self.things.subscriptions_max.unwrap_or(1) as u64),
         ];
         if let Some((key, value)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::Limit { key, value: value.to_string(), expected: "must be at least 1" });

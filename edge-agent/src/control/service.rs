@@ -17,6 +17,7 @@ use crate::clock;
 use crate::committer::Board;
 use crate::intake::Intake;
 use crate::sync::UplinkBoard;
+use crate::things::Things;
 
 /// Everything that a status is made of.
 #[derive(Debug, Clone)]
@@ -28,6 +29,7 @@ pub(crate) struct Observed {
     pub(crate) journal_bytes_max: u64,
     pub(crate) broker: Option<Broker>,
     pub(crate) uplink: UplinkBoard,
+    pub(crate) things: Option<Arc<Things>>,
 }
 
 impl Observed {
@@ -46,6 +48,7 @@ impl Observed {
             connections: self.broker.as_ref().map_or(0, |broker| broker.stats().connections),
             trouble: committed.trouble,
             uplink: self.uplink.read(),
+            things: self.things.as_ref().map(|things| things.numbers()),
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::intake::counts::LeftOut;
 use crate::sync::UplinkState;
+use crate::things::Shadows;
 
 /// An agent at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,4 +34,7 @@ pub struct Status {
     pub trouble: Option<String>,
     /// The uplink.
     pub uplink: UplinkState,
+    /// The shadows of the devices behind it; none where they are switched off.
+    #[serde(default)]
+    pub things: Option<Shadows>,
 }

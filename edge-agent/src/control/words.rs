@@ -3,6 +3,7 @@
 use fieldline_model::Timestamp;
 
 use super::Status;
+use crate::things::Shadows;
 
 /// Tells a person what the agent is doing, a line for each thing worth knowing.
 pub fn explain(status: &Status) -> String {
@@ -34,6 +35,7 @@ pub fn explain(status: &Status) -> String {
         bytesize::ByteSize::b(status.journal_bytes_max)
     ));
     lines.push(format!("{} series, {} devices connected", status.series, status.connections));
+    lines.extend(status.things.as_ref().filter(|things| **things != Shadows::default()).map(shadows));
     lines.join("\n")
 }
 
@@ -55,6 +57,18 @@ fn why_waiting(status: &Status, buffered: u64) -> String {
         "they are about to be sent"
     };
     format!("{buffered} readings are waiting{}, because {reason}", since.unwrap_or_default())
+}
+
+fn shadows(shadows: &Shadows) -> String {
+    let Shadows { known, waiting, refused, unheard, damaged } = shadows;
+    let troubles = [
+        (*refused as u64, "that the server refuses"),
+        (*unheard as u64, "filters that the server does not let us hear (see things.subscriptions_max)"),
+        (*damaged, "damaged files set aside"),
+    ];
+    let troubles = troubles.iter().filter(|(count, _)| *count > 0);
+    let troubles: String = troubles.map(|(count, what)| format!(", {count} {what}")).collect();
+    format!("shadows: {known}, {waiting} of them not compared with the server's yet{troubles}")
 }
 
 fn link(status: &Status) -> String {
@@ -111,6 +125,7 @@ mod tests {
             connections: 1,
             trouble: None,
             uplink,
+            things: None,
         }
     }
 

@@ -19,6 +19,9 @@ pub(crate) trait Correspondent: Send + Sync + fmt::Debug {
     /// forgotten.
     fn up(&self);
 
+    /// The server has answered a filter that was asked for by [`Post::subscribe`], whosoever asked.
+    fn subscribed(&self, _filter: &str, _granted: bool) {}
+
     /// The connection is lost.
     fn down(&self) {}
 
@@ -88,6 +91,10 @@ impl Office {
 
     pub(super) fn up(&self) {
         self.correspondents.iter().for_each(|one| one.up());
+    }
+
+    pub(super) fn subscribed(&self, filter: &str, granted: bool) {
+        self.correspondents.iter().for_each(|one| one.subscribed(filter, granted));
     }
 
     pub(super) fn down(&self) {

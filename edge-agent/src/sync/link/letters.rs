@@ -32,6 +32,7 @@ impl Link<'_> {
             if let Err(code) = answer {
                 tracing::warn!(filter, code, "the server does not let this gateway subscribe");
             }
+            self.uplink.office.subscribed(&filter, answer.is_ok());
         }
         self.up_when_answered();
     }

@@ -1,0 +1,37 @@
+//! What can be set of the shadows of devices.
+
+use serde::Deserialize;
+
+/// AWS IoT Core takes 50 subscriptions on a connection; some are the gateway's own.
+const SUBSCRIPTIONS_MAX_AWS: usize = 40;
+
+/// The shadows of the devices behind the gateway: kept here, and brought together with the cloud's.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ThingsSettings {
+    /// Whether devices have shadows here. On AWS IoT the gateway's policy must allow it their topics.
+    pub enabled: bool,
+    /// How many shadows there may be, all devices together.
+    pub shadows_max: usize,
+    /// How many filters may be subscribed to: one for a device's classic shadow, one for all its named ones.
+    /// Where none is given: 40 at AWS IoT Core, which takes 50 on a connection, else as many as are needed.
+    /// Shadows that find no room are kept here only.
+    pub subscriptions_max: Option<usize>,
+    /// Subscribe to the shadows of every thing there is, with two filters: right where most things are behind
+    /// this gateway, and wrong in an account with many others.
+    pub subscribe_to_every_thing: bool,
+}
+
+impl Default for ThingsSettings {
+    fn default() -> Self {
+        Self { enabled: true, shadows_max: 10_000, subscriptions_max: None, subscribe_to_every_thing: false }
+    }
+}
+
+impl ThingsSettings {
+    /// How many filters there may be with this server.
+    pub(crate) fn subscriptions_max(&self, aws: bool) -> usize {
+        let needed = self.shadows_max.saturating_mul(2);
+        self.subscriptions_max.unwrap_or(if aws { SUBSCRIPTIONS_MAX_AWS } else { needed })
+    }
+}
