@@ -15,7 +15,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who reports, and how much.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +70,12 @@ pub(crate) async fn subscribed(address: SocketAddr, id: &str, filters: &[String]
     for filters in filters.chunks(8) {
         let filters: Vec<_> = filters.iter().map(|filter| (filter.as_str(), QoS::AtLeastOnce)).collect();
         connection.subscribe(&filters)?;
-        while !matches!(timeout(PATIENCE, connection.next()).await??, Event::Subscribed { .. }) {}
+        let granted = loop {
+            if let Event::Subscribed { granted, .. } = timeout(PATIENCE, connection.next()).await?? {
+                break granted;
+            }
+        };
+        ensure!(granted.iter().all(Result::is_ok), "a subscription is refused: {granted:?}");
     }
     Ok(connection)
 }
@@ -126,7 +131,7 @@ impl Device {
     async fn report(&mut self, load: Load) -> Result<Vec<Duration>> {
         let mut topics = self.requests.iter().cycle();
         let (mut under_way, mut times) = (HashMap::<String, VecDeque<Instant>>::new(), Vec::new());
-        let (mut sent, mut events) = (0, 0);
+        let mut sent = 0;
         while times.len() < load.updates {
             while sent < load.updates && sent - times.len() < load.window && self.connection.vacancy() > 0 {
                 let topic = topics.next().context("a device has a thing")?;
@@ -134,15 +139,18 @@ impl Device {
                 self.connection.publish(topic, report(sent), QoS::AtLeastOnce, false)?;
                 sent += 1;
             }
-            events += 1;
             let event = timeout(PATIENCE, self.connection.next()).await;
-            if let Event::Message { message, id, .. } = event.with_context(|| format!("event {events}"))?? {
-                let began = under_way.get_mut(&*message.topic).and_then(VecDeque::pop_front);
-                let said = || format!("{}: {}", message.topic, String::from_utf8_lossy(&message.payload));
-                times.push(began.with_context(said)?.elapsed());
-                if let Some(id) = id {
-                    self.connection.acknowledge(id);
+            match event.with_context(|| format!("{} of {sent} updates answered", times.len()))?? {
+                Event::Message { message, id, .. } => {
+                    let began = under_way.get_mut(&*message.topic).and_then(VecDeque::pop_front);
+                    let said = || format!("{}: {}", message.topic, String::from_utf8_lossy(&message.payload));
+                    times.push(began.with_context(said)?.elapsed());
+                    if let Some(id) = id {
+                        self.connection.acknowledge(id);
+                    }
                 }
+                Event::Refused(_, reason) => bail!("an update is refused: {reason:?}"),
+                _ => {}
             }
         }
         ensure!(sent == times.len(), "replies are missing");

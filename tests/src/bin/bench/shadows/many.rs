@@ -9,9 +9,9 @@ use fieldline_tests::memory::proportional_bytes;
 use super::Values;
 use super::device::{self, Load};
 
-/// Each thing is updated once, over 100 connections.
+/// Each thing is updated once, over 500 connections.
 const THINGS: usize = 10_000;
-const ONCE: Load = Load { things: THINGS, connections: 100, updates: THINGS / 100, window: 10 };
+const ONCE: Load = Load { things: THINGS, connections: 500, updates: THINGS / 500, window: 5 };
 const MEBIBYTE: f64 = 1_048_576.0;
 
 /// Memory and start, without things and with them.
