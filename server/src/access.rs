@@ -184,7 +184,7 @@ impl Access {
             Standing::Barred => return None,
             Standing::Active { things, policies } => (thing_of(things, client_id), policies),
             Standing::Unknown => {
-                let name = identity.common_name.clone()?;
+                let name = identity.common_name.clone().filter(|name| is_level(name))?;
                 (Some(Thing { name, ..Thing::default() }), vec![Arc::clone(&self.device)])
             }
         };
@@ -197,6 +197,11 @@ impl Access {
         };
         Some(Principal { variables, policies, generation })
     }
+}
+
+/// A name is one level of a topic and no pattern: whoever were called `+` would hear what all others hear.
+fn is_level(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('$') && !name.contains(['+', '#', '/'])
 }
 
 /// The thing that is named as the client is, or the only one.
