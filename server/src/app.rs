@@ -25,6 +25,7 @@ use crate::functions::{self, Invoker, Line};
 use crate::http::{self, Face};
 use crate::intake::{self, Intake, StorageQueue};
 use crate::quarantine::QuarantineDesk;
+use crate::registry::{self, ControlPlane, Keeper, Sightings};
 use crate::retention;
 use crate::shadows::{self, ShadowDesk};
 use crate::stop;
@@ -141,8 +142,18 @@ impl Server {
         let counters = Counters::new();
         let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
         let quarantine = QuarantineDesk::start(store.clone());
-        let (direct, offers) = Direct::new(config.gateway.clone(), quarantine, counters.clone());
-        let own = OwnStream::open(&config.gateway, store.clone(), store.clone(), counters.clone()).await?;
+        let keeper = Keeper::open(store.clone()).await?;
+        let (sightings, seen) = Sightings::new(keeper.handle().clone(), config.registry.devices);
+        let (direct, offers) =
+            Direct::new(config.gateway.clone(), quarantine, counters.clone(), sightings.clone());
+        let own = OwnStream::open(
+            &config.gateway,
+            store.clone(),
+            store.clone(),
+            counters.clone(),
+            sightings.clone(),
+        )
+        .await?;
         let (intake, jobs) = Intake::new();
         let (books, reports) = BooksDesk::new();
         let (shadows, requests) = ShadowDesk::new();
@@ -152,7 +163,7 @@ impl Server {
         let service = shadows::Service { store: store.clone(), broker: broker.clone() };
         let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(broker.clone()));
         let function = storage::Context { store: store.clone(), ledger: store.clone(), acks: acks.clone() };
-        let queue = StorageQueue::start(function, counters.clone());
+        let queue = StorageQueue::start(function, counters.clone(), sightings.clone());
         let context = ingest::Context {
             limits: fieldline_wire::Limits::default(),
             blocks: Arc::new(queue),
@@ -162,12 +173,15 @@ impl Server {
             tokio::spawn(intake::run(jobs, context, counters.clone(), ending.clone())),
             tokio::spawn(books::run(reports, store.clone(), counters.clone(), ending.clone())),
             tokio::spawn(shadows::run(requests, service.clone(), ending.clone())),
+            tokio::spawn(registry::run_sightings(seen, sightings, keeper.clone(), ending.clone())),
             tokio::spawn(own.run(offers, ending)),
         ]);
         let api = query::State::new(store.clone(), store.clone(), now).with_own(config.gateway.clone());
         let face = Face { direct, waiting, counters: counters.clone() };
         let router = http::with_store(face, api, config.http.body_bytes_max);
-        let router = router.merge(shadows::router(service));
+        let things = registry::api_router(keeper.clone(), store.clone());
+        let plane = ControlPlane { keeper, signer: None, endpoint: config.registry.endpoint.clone() };
+        let router = router.merge(shadows::router(service)).merge(registry::router(plane)).merge(things);
         Ok((broker.clone(), routes(router, desk, counters, broker)))
     }
 

@@ -1,8 +1,10 @@
-//! The HTTP client of the query commands: one GET, one JSON answer.
+//! The HTTP client of the commands: one request, one JSON answer.
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use axum::body::Bytes;
+use axum::http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -26,8 +28,13 @@ pub enum ClientError {
     #[error("the server at {0} broke off or took longer than a minute")]
     Interrupted(String),
     /// The server says no, with its reason.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{detail}")]
+    Refused {
+        /// The status of the answer.
+        status: StatusCode,
+        /// What it says.
+        detail: String,
+    },
     /// The answer is not JSON: something else listens there.
     #[error("what listens at {0} is not a Fieldline server")]
     Stranger(String),
@@ -37,7 +44,7 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Api {
     base: String,
-    client: Client<HttpConnector, Empty<axum::body::Bytes>>,
+    client: Client<HttpConnector, Full<Bytes>>,
 }
 
 impl Api {
@@ -58,11 +65,27 @@ impl Api {
     /// # Errors
     /// [`ClientError`], in words for the user.
     pub async fn get_text(&self, path: &str) -> Result<String, ClientError> {
+        self.exchange(Method::GET, path, &[], Bytes::new()).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<String, ClientError> {
         let uri = format!("{}{path}", self.base);
-        let uri = uri.parse().map_err(|_invalid| ClientError::Address(uri.clone()))?;
+        let request =
+            Request::builder().method(method).uri(&uri).header(header::CONTENT_TYPE, "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = request.body(Full::new(body)).map_err(|_invalid| ClientError::Address(uri))?;
         let exchange = async {
-            let response =
-                self.client.get(uri).await.map_err(|_| ClientError::Unreachable(self.base.clone()))?;
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|_| ClientError::Unreachable(self.base.clone()))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
                 .collect()
@@ -74,7 +97,42 @@ impl Api {
             .await
             .map_err(|_elapsed| ClientError::Interrupted(self.base.clone()))??;
         let text = String::from_utf8(body.to_vec()).map_err(|_| ClientError::Stranger(self.base.clone()))?;
-        if status.is_success() { Ok(text) } else { Err(self.refusal(&text)) }
+        if status.is_success() { Ok(text) } else { Err(self.refusal(status, &text)) }
+    }
+
+    /// Sends a JSON body, none where it is null, and returns the JSON answer; null for an empty one.
+    ///
+    /// # Errors
+    /// [`ClientError`], in words for the user.
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.send_with(method, path, &[], body).await
+    }
+
+    /// As [`Api::send`], with headers.
+    ///
+    /// # Errors
+    /// [`ClientError`], in words for the user.
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<Value, ClientError> {
+        let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+        let text = self.exchange(method, path, headers, body).await?;
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).map_err(|_| ClientError::Stranger(self.base.clone()))
+    }
+
+    /// As [`Api::get`], with headers.
+    ///
+    /// # Errors
+    /// [`ClientError`], in words for the user.
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<Value, ClientError> {
+        self.send_with(Method::GET, path, headers, &Value::Null).await
     }
 
     /// As [`Api::get_text`], read as JSON.
@@ -86,13 +144,14 @@ impl Api {
         serde_json::from_str(&text).map_err(|_| ClientError::Stranger(self.base.clone()))
     }
 
-    /// The detail of a problem document.
-    fn refusal(&self, text: &str) -> ClientError {
+    /// The detail of a problem document, or the message of an error as AWS writes it.
+    fn refusal(&self, status: StatusCode, text: &str) -> ClientError {
         let problem: Option<Value> = serde_json::from_str(text).ok();
         let word =
             |key: &str| problem.as_ref().and_then(|problem| problem.get(key)?.as_str().map(str::to_owned));
-        match word("detail").or_else(|| word("title")) {
-            Some(detail) => ClientError::Refused(detail),
+        match word("detail").or_else(|| word("title")).or_else(|| word("message")).or_else(|| word("message"))
+        {
+            Some(detail) => ClientError::Refused { status, detail },
             None => ClientError::Stranger(self.base.clone()),
         }
     }

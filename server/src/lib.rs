@@ -32,6 +32,7 @@ mod functions;
 mod http;
 mod intake;
 mod quarantine;
+mod registry;
 pub mod replay;
 mod retention;
 pub mod serve;
