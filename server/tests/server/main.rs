@@ -4,6 +4,7 @@
 
 mod data_plane;
 mod functions;
+mod registry;
 mod shadows;
 mod stand_in;
 
