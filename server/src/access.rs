@@ -6,6 +6,7 @@
 //! that its Common Name names.
 
 mod caller;
+mod registered;
 mod reserved;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use fieldline_mqtt::{ClientInfo, ConnectRequest, Identity, Refusal};
 use fieldline_policy::{Action, Document, Request, Resource, Thing, Variables, builtin, decide};
 
 pub(crate) use caller::{Caller, identify};
+pub(crate) use registered::{Registered, turn_away};
 pub(crate) use reserved::is_reserved;
 
 /// What the registry knows of a certificate.

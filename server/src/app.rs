@@ -15,9 +15,10 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::access::{Access, NoCertificates, identify};
+use crate::access::{self, Access, NoCertificates, identify};
 use crate::books::{self, BooksDesk};
 use crate::broker::{Back, Desk, now};
+use crate::certs::{self, Authority};
 use crate::config::{Config, Endpoint, TlsSettings};
 use crate::counters::Counters;
 use crate::data_plane::{self, DataPlane};
@@ -28,6 +29,7 @@ use crate::http::{self, Face};
 use crate::https::{Peer, TlsListener};
 use crate::intake::{self, Intake, StorageQueue};
 use crate::quarantine::QuarantineDesk;
+use crate::registry::{self, ControlPlane, Keeper, Sightings, Signer};
 use crate::retention;
 use crate::shadows::{self, ShadowDesk};
 use crate::stop;
@@ -160,12 +162,22 @@ impl Server {
         store: &Arc<SqliteStore>,
         ending: watch::Receiver<bool>,
     ) -> anyhow::Result<Parts> {
-        let access = Access::new(Arc::new(NoCertificates));
         let counters = Counters::new();
         let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
         let quarantine = QuarantineDesk::start(store.clone());
-        let (direct, offers) = Direct::new(config.gateway.clone(), quarantine, counters.clone());
-        let own = OwnStream::open(&config.gateway, store.clone(), store.clone(), counters.clone()).await?;
+        let keeper = Keeper::open(store.clone()).await?;
+        let access = Access::new(Arc::new(access::Registered::new(keeper.handle().clone())));
+        let (sightings, seen) = Sightings::new(keeper.handle().clone(), config.registry.devices);
+        let (direct, offers) =
+            Direct::new(config.gateway.clone(), quarantine, counters.clone(), sightings.clone());
+        let own = OwnStream::open(
+            &config.gateway,
+            store.clone(),
+            store.clone(),
+            counters.clone(),
+            sightings.clone(),
+        )
+        .await?;
         let (intake, jobs) = Intake::new();
         let (books, reports) = BooksDesk::new();
         let (shadows, requests) = ShadowDesk::new();
@@ -180,7 +192,7 @@ impl Server {
         let service = shadows::Service { store: store.clone(), broker: broker.clone() };
         let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(broker.clone()));
         let function = storage::Context { store: store.clone(), ledger: store.clone(), acks: acks.clone() };
-        let queue = StorageQueue::start(function, counters.clone());
+        let queue = StorageQueue::start(function, counters.clone(), sightings.clone());
         let context = ingest::Context {
             limits: fieldline_wire::Limits::default(),
             blocks: Arc::new(queue),
@@ -190,6 +202,13 @@ impl Server {
             tokio::spawn(intake::run(jobs, context, counters.clone(), ending.clone())),
             tokio::spawn(books::run(reports, store.clone(), counters.clone(), ending.clone())),
             tokio::spawn(shadows::run(requests, service.clone(), ending.clone())),
+            tokio::spawn(access::turn_away(
+                access.clone(),
+                broker.clone(),
+                keeper.handle().clone(),
+                ending.clone(),
+            )),
+            tokio::spawn(registry::run_sightings(seen, sightings, keeper.clone(), ending.clone())),
             tokio::spawn(own.run(offers, ending)),
         ]);
         let api = query::State::new(store.clone(), store.clone(), now).with_own(config.gateway.clone());
@@ -199,7 +218,18 @@ impl Server {
             .merge(shadows::router(service.clone()))
             .merge(data_plane::router(DataPlane { desk: desk.clone(), broker: broker.clone() }));
         let configs = gateway_config::Service::open(store.clone(), service.clone(), broker.clone()).await?;
-        let router = router.merge(shadows::router(service)).merge(gateway_config::router(configs));
+        let authority = authority(config)?;
+        let plane = ControlPlane {
+            keeper: keeper.clone(),
+            signer: authority.clone().map(|authority| authority as Arc<dyn Signer>),
+            endpoint: config.registry.endpoint.clone(),
+        };
+        let router = router
+            .merge(shadows::router(service))
+            .merge(gateway_config::router(configs))
+            .merge(registry::router(plane))
+            .merge(registry::api_router(keeper, store.clone()))
+            .merge(certs::router(authority));
         Ok(Parts { broker: broker.clone(), router: routes(router, desk, counters, broker), devices, access })
     }
 
@@ -350,4 +380,13 @@ fn tls_server(settings: &TlsSettings, data: &Path) -> anyhow::Result<TlsServer> 
     let (chain, key) = (read("certificate", &certificate)?, read("key", &key)?);
     let ca = read("client_ca", &client_ca)?;
     TlsServer::new(&chain, &key, Some(&ca)).context("mqtt.tls: the certificates cannot be used")
+}
+
+/// The authority that `fieldline certs init` has made, where there is one.
+fn authority(config: &Config) -> anyhow::Result<Option<Arc<Authority>>> {
+    let folder = certs::folder(&config.data);
+    match folder.join(certs::CA_CERTIFICATE).exists() {
+        true => Ok(Some(Arc::new(Authority::open(&folder).context("the site's authority cannot be used")?))),
+        false => Ok(None),
+    }
 }

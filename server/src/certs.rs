@@ -11,6 +11,7 @@ mod error;
 mod leaf;
 #[cfg(test)]
 mod openssl;
+mod site;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 pub use error::Error;
+pub(crate) use site::router;
 
 use crate::whole_file::{self, PRIVATE, PUBLIC};
 

@@ -25,6 +25,8 @@ pub struct Config {
     pub http: HttpSettings,
     /// What is kept, and for how long.
     pub store: StoreSettings,
+    /// The registry of things.
+    pub registry: RegistrySettings,
     /// Where the functions run, for instance `http://127.0.0.1:9000`; none: in this process, with
     /// the store. Blocks and books then become asynchronous invocations of `ingest` there,
     /// `/api/v1/*` becomes calls of `query`, and `data`, `gateway` and `store` mean nothing.
@@ -138,6 +140,27 @@ pub struct StoreSettings {
     pub retention_days: Option<u32>,
 }
 
+/// The registry of things.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistrySettings {
+    /// Whose readings are taken that come without a gateway, and whether devices appear by themselves.
+    pub devices: Devices,
+    /// The host that DescribeEndpoint names; none: the one that was asked.
+    pub endpoint: Option<String>,
+}
+
+/// Which devices may publish.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Devices {
+    /// All; one that publishes becomes a thing.
+    #[default]
+    Open,
+    /// Without a gateway only those that are things already. What a gateway has taken in is stored.
+    Known,
+}
+
 /// Why a configuration cannot be used although each key is well formed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -236,6 +259,7 @@ impl Default for Config {
             mqtt: MqttSettings::default(),
             http: HttpSettings::default(),
             store: StoreSettings::default(),
+            registry: RegistrySettings::default(),
             functions: None,
             invoke: InvokeSettings::default(),
         }
@@ -314,6 +338,8 @@ mod tests {
             retention_days = 400
             [invoke]
             timeout_ms = 5000
+            [registry]
+            devices = "known"
             "#,
         )
         .unwrap();
@@ -322,6 +348,7 @@ mod tests {
         assert_eq!(config.mqtt.tls.unwrap().listen.port(), 8883);
         assert_eq!(config.mqtt.limits.receive_maximum, 50);
         assert_eq!(config.store.retention_days, Some(400));
+        assert_eq!(config.registry.devices, Devices::Known);
         assert_eq!(config.functions.unwrap().to_string(), "http://127.0.0.1:9000");
         assert_eq!((config.invoke.timeout_ms, config.invoke.in_flight_max), (5000, 64));
     }

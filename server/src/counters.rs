@@ -29,6 +29,8 @@ pub(crate) struct Counters {
     pub(crate) books: Counter,
     /// Messages to rules that this server does not have.
     pub(crate) ignored: Counter,
+    /// Readings that came without a gateway from devices that are no things, and were refused.
+    pub(crate) unknown_devices: Counter,
     /// Messages whose event a function elsewhere has taken.
     pub(crate) invoked: Counter,
     /// Invocations that failed and were tried again, or given up.
@@ -67,6 +69,7 @@ impl Counters {
             deferred: counter!("fieldline_deferred_total"),
             books: counter!("fieldline_books_total"),
             ignored: counter!("fieldline_ignored_total"),
+            unknown_devices: counter!("fieldline_refused_total", "reason" => "unknown-device"),
             invoked: counter!("fieldline_invoked_total"),
             retried: counter!("fieldline_invoke_failures_total"),
             broker: BrokerGauges {

@@ -18,6 +18,7 @@ use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fieldline_mqtt::{Broker, Message, MessageProperties, PublishError, QoS};
+use query::Problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -71,11 +72,30 @@ pub(crate) struct Failure {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// Id and ARN of what is there already.
+    resource: Option<(String, String)>,
 }
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), resource: None }
+    }
+
+    /// With the id and the ARN of what is there already.
+    pub(crate) fn about(self, resource_id: String, resource_arn: String) -> Self {
+        Self { resource: Some((resource_id, resource_arn)), ..self }
+    }
+
+    /// The same as a problem document, for our own API.
+    pub(crate) fn problem(self) -> Problem {
+        let title = match self.status {
+            StatusCode::NOT_FOUND => "not found",
+            StatusCode::CONFLICT => "conflict",
+            StatusCode::FORBIDDEN => "forbidden",
+            StatusCode::INTERNAL_SERVER_ERROR => "the store failed",
+            _ => "the request cannot be answered",
+        };
+        Problem::new(self.status, title, self.message)
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -98,9 +118,13 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let body = json!({ "message": self.message, "traceId": trace_id::fresh() }).to_string();
+        let mut body = json!({ "message": self.message, "traceId": trace_id::fresh() });
+        if let Some((id, arn)) = self.resource {
+            body["resourceId"] = json!(id);
+            body["resourceArn"] = json!(arn);
+        }
         let headers = [(header::CONTENT_TYPE.as_str(), "application/json"), ("x-amzn-errortype", self.code)];
-        (self.status, headers, body).into_response()
+        (self.status, headers, body.to_string()).into_response()
     }
 }
 

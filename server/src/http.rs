@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::access::Caller;
 use crate::broker::{now, read};
 use crate::counters::Counters;
-use crate::direct::{Direct, Done};
+use crate::direct::{Direct, Done, NotStored};
 use crate::waiting::Waiting;
 
 /// Rejects that are spelled out in an answer.
@@ -128,7 +128,12 @@ async fn store(face: &Face, rows: fieldline_wire::Rows, bytes: usize) -> Result<
     face.direct.offer(rows, Done::Request(sender), place);
     match done.await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(unavailable()),
+        Ok(Err(NotStored::UnknownDevice)) => {
+            let detail = "a device is not registered, and only registered ones may publish here; \
+                          add it with `fieldline things add`";
+            Err(Problem::new(StatusCode::FORBIDDEN, "unknown device", detail.to_owned()))
+        }
+        Ok(Err(NotStored::Failed)) | Err(_) => Err(unavailable()),
     }
 }
 

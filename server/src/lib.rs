@@ -39,6 +39,7 @@ mod http;
 mod https;
 mod intake;
 mod quarantine;
+mod registry;
 pub mod replay;
 mod retention;
 pub mod serve;
