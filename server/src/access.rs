@@ -1,9 +1,10 @@
 //! Who may do what: from a certificate to its thing and policies, and to a decision.
 //!
 //! Without a certificate a client is on this machine (plain listeners are on loopback only) and may do
-//! all, but speak for the server. With one, the policies decide that are attached to it in the registry;
-//! for a certificate of the authority that nobody registered, the built-in one for devices, with the thing
-//! that its Common Name names.
+//! all, but speak for the server. With one, the policies decide that are attached to it in the registry. A
+//! certificate that nobody registered does not get in where the site's own authority signs, for that one
+//! registers what it signs; of somebody else's authority it stands for the thing that its Common Name names,
+//! with the built-in policy for devices.
 
 mod caller;
 mod registered;
@@ -80,7 +81,8 @@ impl Principal {
 #[derive(Clone)]
 pub(crate) struct Access {
     certificates: Arc<dyn Certificates>,
-    device: Arc<Document>,
+    /// What an unregistered certificate may do; none where it does not get in.
+    stranger: Option<Arc<Document>>,
     /// Who is at the other end of connections, by their number.
     connected: Arc<RwLock<HashMap<u64, Arc<Principal>>>>,
 }
@@ -92,9 +94,11 @@ impl fmt::Debug for Access {
 }
 
 impl Access {
-    pub(crate) fn new(certificates: Arc<dyn Certificates>) -> Self {
-        let device = Document::parse(builtin::DEVICE).expect("a test parses the built-in documents");
-        Self { certificates, device: Arc::new(device), connected: Arc::default() }
+    /// `strangers`: whether a certificate that is not registered gets in.
+    pub(crate) fn new(certificates: Arc<dyn Certificates>, strangers: bool) -> Self {
+        let device = || Document::parse(builtin::DEVICE).expect("a test parses the built-in documents");
+        let stranger = strangers.then(|| Arc::new(device()));
+        Self { certificates, stranger, connected: Arc::default() }
     }
 
     /// Whether a client may connect.
@@ -187,7 +191,7 @@ impl Access {
             Standing::Active { things, policies } => (thing_of(things, client_id), policies),
             Standing::Unknown => {
                 let name = identity.common_name.clone().filter(|name| is_level(name))?;
-                (Some(Thing { name, ..Thing::default() }), vec![Arc::clone(&self.device)])
+                (Some(Thing { name, ..Thing::default() }), vec![self.stranger.clone()?])
             }
         };
         let variables = Variables {

@@ -166,7 +166,10 @@ impl Server {
         let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
         let quarantine = QuarantineDesk::start(store.clone());
         let keeper = Keeper::open(store.clone()).await?;
-        let access = Access::new(Arc::new(access::Registered::new(keeper.handle().clone())));
+        let access = Access::new(
+            Arc::new(access::Registered::new(keeper.handle().clone())),
+            config.lets_strangers_in(),
+        );
         let (sightings, seen) = Sightings::new(keeper.handle().clone(), config.registry.devices);
         let (direct, offers) =
             Direct::new(config.gateway.clone(), quarantine, counters.clone(), sightings.clone());
@@ -246,7 +249,7 @@ impl Server {
         let (line, work) = Line::start(invoker.clone(), settings.clone(), counters.clone(), ending);
         self.work_tasks.push(work);
         let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
-        let access = Access::new(Arc::new(NoCertificates));
+        let access = Access::new(Arc::new(NoCertificates), true);
         let back = Back::Functions(line);
         let desk = Arc::new(Desk { back, waiting, counters: counters.clone(), access: access.clone() });
         let broker = Broker::new(config.mqtt.limits.clone(), desk.clone());

@@ -93,7 +93,8 @@ pub struct TlsSettings {
     /// Its private key, PEM.
     pub key: Option<PathBuf>,
     /// The CA that signs the certificates of gateways and devices, PEM. What such a certificate may do
-    /// is the registry's to say; one that is not registered stands for the thing of its Common Name.
+    /// is the registry's to say. One that is not registered stands for the thing of its Common Name where
+    /// this key is set, and does not get in where it is not.
     pub client_ca: Option<PathBuf>,
 }
 
@@ -207,6 +208,12 @@ impl Config {
             self.mqtt.tls = Some(TlsSettings::default());
         }
         self
+    }
+
+    /// Whether a certificate that is not registered gets in: where another authority than the site's own
+    /// signs certificates.
+    pub(crate) fn lets_strangers_in(&self) -> bool {
+        self.mqtt.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
     }
 
     /// Checks what a type alone cannot say.

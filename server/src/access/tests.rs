@@ -65,7 +65,7 @@ fn policy(resource: &str) -> Arc<Document> {
 
 #[test]
 fn nobody_speaks_for_the_server() {
-    let access = Access::new(Arc::new(NoCertificates));
+    let access = Access::new(Arc::new(NoCertificates), true);
     for topic in [
         "fieldline/gw-1/ack",
         "$aws/things/gw-1/shadow/update/accepted",
@@ -83,7 +83,7 @@ fn nobody_speaks_for_the_server() {
 
 #[test]
 fn a_certificate_that_nobody_registered_stands_for_its_name() {
-    let access = Access::new(Arc::new(NoCertificates));
+    let access = Access::new(Arc::new(NoCertificates), true);
     let who = identity("gw-1");
     assert_eq!(connect(&access, "gw-1", Some(&who)), Ok(()));
     assert_eq!(connect(&access, "gw-2", Some(&who)), Err(Refusal::NotAuthorized));
@@ -111,6 +111,8 @@ fn a_certificate_that_nobody_registered_stands_for_its_name() {
     }
     assert!(access.may_receive(&me, "fieldline/gw-1/ack"));
     assert!(!access.may_receive(&me, "fieldline/gw-2/ack"));
+    let own = Access::new(Arc::new(NoCertificates), false);
+    assert_eq!(connect(&own, "gw-1", Some(&identity("gw-1"))), Err(Refusal::NotAuthorized));
     let nameless = Identity { common_name: None, ..identity("x") };
     assert_eq!(connect(&access, "x", Some(&nameless)), Err(Refusal::NotAuthorized));
 }
@@ -118,7 +120,7 @@ fn a_certificate_that_nobody_registered_stands_for_its_name() {
 #[test]
 fn what_the_registry_says_counts_from_the_next_question_on() {
     let said = Arc::new(Said::default());
-    let access = Access::new(said.clone());
+    let access = Access::new(said.clone(), true);
     let who = identity("press-4");
     let me = client("press-4", Some(who.clone()));
     access.connected(&me);
@@ -140,7 +142,7 @@ fn what_the_registry_says_counts_from_the_next_question_on() {
 #[test]
 fn a_connection_is_bound_to_the_thing_of_its_name_or_to_the_only_one() {
     let said = Arc::new(Said::default());
-    let access = Access::new(said.clone());
+    let access = Access::new(said.clone(), true);
     let who = identity("some certificate");
     let own = "topic/${iot:Connection.Thing.ThingName}/x";
     let active = |things: Vec<Thing>| Standing::Active { things, policies: vec![policy(own)] };
@@ -156,7 +158,7 @@ fn a_connection_is_bound_to_the_thing_of_its_name_or_to_the_only_one() {
 /// A certificate for `+` was let in once, and `$aws/things/+/shadow/#` was then its own.
 #[test]
 fn a_name_that_is_a_pattern_opens_nothing() {
-    let access = Access::new(Arc::new(NoCertificates));
+    let access = Access::new(Arc::new(NoCertificates), true);
     for name in ["+", "#", "a/b", "$aws"] {
         let me = client(name, Some(identity(name)));
         for filter in

@@ -44,7 +44,9 @@ async fn a_certificate_reaches_its_own_and_nothing_else() {
     let authority = certs::Authority::init(&certs::folder(folder.path()), &names).unwrap();
     let mut config = config(folder.path());
     let any = "127.0.0.1:0".parse().unwrap();
-    config.mqtt.tls = Some(TlsSettings { listen: any, ..TlsSettings::default() });
+    // Named, so that a certificate stands for its name.
+    let client_ca = Some(certs::folder(folder.path()).join(certs::CA_CERTIFICATE));
+    config.mqtt.tls = Some(TlsSettings { listen: any, client_ca, ..TlsSettings::default() });
     config.http.tls_listen = Some(any);
     let server = Server::start(config).await.unwrap();
     let base = format!("https://{}", server.https_address().unwrap());

@@ -6,6 +6,7 @@ mod data_plane;
 mod functions;
 mod gateway_config;
 mod https;
+mod identity;
 mod registry;
 mod shadow_rules;
 mod shadows;

@@ -17,7 +17,7 @@ use crate::registry::x509::Read;
 use crate::registry::{SignError, Signer};
 
 /// As AWS has it; blanks make it no name of a thing.
-const COMMON_NAME: &str = "AWS IoT Certificate";
+const COMMON_NAME: &str = "AWS-IoT-Certificate";
 
 pub(super) fn routes() -> Router<ControlPlane> {
     Router::new()
