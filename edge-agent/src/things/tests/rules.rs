@@ -246,3 +246,20 @@ fn names_that_were_only_asked_for_make_room() {
     site.update("late", json!({"reported": {"n": 2}})).unwrap().unwrap();
     assert_eq!(site.local("kept"), Some(json!({"reported": {"n": 1}})));
 }
+
+#[test]
+fn a_server_that_hangs_up_on_shadows_is_left_in_peace_for_a_while() {
+    let mut site = Site::new();
+    site.update("d", json!({"reported": {"a": 1}})).unwrap().unwrap();
+    let mut connections = 0;
+    for _ in 0..6 * 60 {
+        site.link(true);
+        if site.asks() {
+            connections += 1;
+            site.link(false);
+        }
+        site.pass(10_000);
+    }
+    assert!((5..=12).contains(&connections), "{connections} connections were lost within an hour");
+    assert_eq!(agreed(&mut site, "d"), json!({"reported": {"a": 1}}));
+}
