@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Status;
+use crate::things::Shadows;
 
 /// Writes the metrics of a status.
 pub(crate) fn render(status: &Status) -> String {
@@ -77,7 +78,25 @@ pub(crate) fn render(status: &Status) -> String {
         "Blocks that wait for the store.",
         uplink.in_flight as u64,
     );
+    if let Some(things) = &status.things {
+        shadows(&mut page, things);
+    }
     page.text
+}
+
+fn shadows(page: &mut Page, things: &Shadows) {
+    page.head("fieldline_agent_shadows", "gauge", "Shadows of devices, by how they do.");
+    let counts = [
+        ("known", things.known),
+        ("waiting", things.waiting),
+        ("refused", things.refused),
+        ("unheard_filters", things.unheard),
+    ];
+    for (state, count) in counts {
+        page.labelled("fieldline_agent_shadows", &[("state", state)], count as u64);
+    }
+    let (name, help) = ("fieldline_agent_shadows_damaged_total", "Files of shadows that were set aside.");
+    page.one(name, "counter", help, things.damaged);
 }
 
 #[derive(Debug, Default)]

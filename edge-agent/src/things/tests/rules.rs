@@ -101,6 +101,21 @@ fn an_update_whose_answer_was_lost_is_not_taken_for_the_clouds_word() {
 }
 
 #[test]
+fn a_cloud_that_writes_numbers_otherwise_is_not_corrected_for_ever() {
+    let mut site = Site::new();
+    site.cloud.shortens = true;
+    for t in [21.0, 22.0] {
+        site.update("d", json!({"desired": {"x": t}, "reported": {"t": t, "l": {"u": t}}})).unwrap().unwrap();
+        let requests = site.cloud.requests;
+        site.rest();
+        assert!(site.cloud.requests - requests < 6, "{} requests", site.cloud.requests - requests);
+        assert_eq!(site.machine.as_ref().unwrap().numbers().waiting, 0);
+    }
+    let cloud = site.cloud.state(&shadow("d")).unwrap();
+    assert_eq!(cloud, json!({"desired": {"x": 22}, "reported": {"t": 22, "l": {"u": 22}}}));
+}
+
+#[test]
 fn deletions_go_both_ways_and_what_a_device_says_outlives_one() {
     let mut site = Site::new();
     site.update("d", json!({"desired": {"x": 1}, "reported": {"a": 1, "b": 1}})).unwrap().unwrap();
