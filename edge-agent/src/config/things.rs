@@ -3,19 +3,20 @@
 use serde::Deserialize;
 
 /// AWS IoT Core takes 50 subscriptions on a connection; some are the gateway's own.
-const SUBSCRIPTIONS_MAX_AWS: usize = 40;
+pub(super) const SUBSCRIPTIONS_MAX_AWS: usize = 45;
 
 /// The shadows of the devices behind the gateway: kept here, and brought together with the cloud's.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ThingsSettings {
-    /// Whether devices have shadows here. On AWS IoT the gateway's policy must allow it their topics.
+    /// Whether devices have shadows here.
     pub enabled: bool,
     /// How many shadows there may be, all devices together.
     pub shadows_max: usize,
     /// How many filters may be subscribed to: one for a device's classic shadow, one for all its named ones.
-    /// Where none is given: 40 at AWS IoT Core, which takes 50 on a connection, else as many as are needed.
-    /// Shadows that find no room are kept here only.
+    /// Shadows that find no room are kept here only. Where none is given: as many as are needed, but none
+    /// with AWS IoT Core, which ends the connection of a gateway whose policy does not allow them; it takes
+    /// 50 on a connection, so at most 45 can be given there.
     pub subscriptions_max: Option<usize>,
     /// Subscribe to the shadows of every thing there is, with two filters: right where most things are behind
     /// this gateway, and wrong in an account with many others.
@@ -32,6 +33,6 @@ impl ThingsSettings {
     /// How many filters there may be with this server.
     pub(crate) fn subscriptions_max(&self, aws: bool) -> usize {
         let needed = self.shadows_max.saturating_mul(2);
-        self.subscriptions_max.unwrap_or(if aws { SUBSCRIPTIONS_MAX_AWS } else { needed })
+        self.subscriptions_max.unwrap_or(if aws { 0 } else { needed })
     }
 }

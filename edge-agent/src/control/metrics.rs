@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use fieldline_model::Books;
 
 use super::Status;
+use crate::things::Shadows;
 
 /// Writes the metrics of a status.
 pub(crate) fn render(status: &Status) -> String {
@@ -38,6 +39,9 @@ pub(crate) fn render(status: &Status) -> String {
     for (name, help, value) in counters {
         page.one(name, "counter", help, value);
     }
+    if let Some(things) = &status.things {
+        page.shadows(things);
+    }
     page.text
 }
 
@@ -70,6 +74,22 @@ impl Page {
                 self.labelled(name, &labels, count);
             }
         }
+    }
+
+    fn shadows(&mut self, things: &Shadows) {
+        let name = "fieldline_agent_shadows";
+        self.head(name, "gauge", "Shadows of devices, by how they do.");
+        let counts = [
+            ("known", things.known),
+            ("waiting", things.waiting),
+            ("refused", things.refused),
+            ("unheard_filters", things.unheard),
+        ];
+        for (state, count) in counts {
+            self.labelled(name, &[("state", state)], count as u64);
+        }
+        let help = "Files of shadows that were set aside.";
+        self.one("shadows_damaged_total", "counter", help, things.damaged);
     }
 
     fn by_reason<'a>(&mut self, name: &str, help: &str, counts: impl Iterator<Item = (&'a str, u64)>) {

@@ -117,6 +117,11 @@ impl Filters {
         self.answers.get(&self.asked_as(filter_of(shadow))) == Some(&Answer::Granted)
     }
 
+    /// Whether the server still owes an answer.
+    pub(crate) fn waits(&self) -> bool {
+        self.unanswered > 0
+    }
+
     /// Filters that found no room, or that the server refuses.
     pub(crate) fn unheard(&self) -> usize {
         let refused = self.answers.values().filter(|answer| **answer == Answer::Refused).count();

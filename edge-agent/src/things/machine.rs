@@ -26,6 +26,14 @@ use crate::sync::Backoff;
 const IN_FLIGHT_MAX: usize = 8;
 /// How long the cloud may take to answer.
 const ANSWER_MS_MAX: u64 = 10_000;
+/// So many connections may end in a row while an answer is awaited; then each next one has a time without
+/// shadows. AWS IoT Core ends a connection that asks for what its policy does not allow: readings must get
+/// through all the same.
+const BROKEN_MAX: u32 = 3;
+/// The first such time; it doubles each time.
+const QUIET_MS: u64 = 60_000;
+/// How often it doubles: to 16 minutes.
+const QUIET_DOUBLINGS_MAX: u32 = 4;
 /// The pauses between attempts with a shadow.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 
@@ -124,6 +132,10 @@ pub(crate) struct Machine {
     /// What was sent in this round.
     sent: Vec<ShadowId>,
     up: bool,
+    /// Connections in a row that ended while an answer was awaited.
+    broken: u32,
+    /// Nothing is asked of the cloud before; 0 when that is over.
+    quiet_until: u64,
     tokens: Tokens,
     full_said: bool,
 }
@@ -160,6 +172,8 @@ impl Machine {
             flights: BTreeMap::new(),
             sent: Vec::new(),
             up: false,
+            broken: 0,
+            quiet_until: 0,
             tokens: Tokens { run, count: 0 },
             full_said: false,
         };
@@ -174,11 +188,23 @@ impl Machine {
         self.up = true;
         self.flights.clear();
         self.filters.reset();
+        if self.broken >= BROKEN_MAX {
+            let doublings = (self.broken - BROKEN_MAX).min(QUIET_DOUBLINGS_MAX);
+            self.quiet_until = now.ms + (QUIET_MS << doublings);
+            tracing::warn!(
+                connections = self.broken,
+                pause_s = (QUIET_MS << doublings) / 1000,
+                "the server has ended connections on which shadows were asked for; does its policy allow them?"
+            );
+        }
         self.compare_all(now);
     }
 
     /// The link is lost.
     pub(crate) fn down(&mut self) {
+        if self.up && (!self.flights.is_empty() || self.filters.waits()) {
+            self.broken = self.broken.saturating_add(1);
+        }
         self.up = false;
         self.flights.clear();
     }
@@ -246,7 +272,9 @@ impl Machine {
         let deadline = self.flights.values().map(|flight| flight.deadline).min();
         let due = self.agenda.first().map(|(due, _)| *due);
         let due = due.filter(|_| self.up && self.flights.len() < IN_FLIGHT_MAX);
-        [deadline, due].into_iter().flatten().min()
+        let due = due.filter(|_| self.quiet_until == 0);
+        let quiet = Some(self.quiet_until).filter(|until| self.up && *until > 0);
+        [deadline, due, quiet].into_iter().flatten().min()
     }
 
     /// How the shadows do.

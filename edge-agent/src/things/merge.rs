@@ -17,6 +17,34 @@ pub(crate) enum Winner {
     Theirs,
 }
 
+/// Whether two values are the same to whoever uses them. Services write numbers in their own way (`1` for
+/// `1.0`), and a decimal that is read and written again may move by the last bit: neither is a change, or two
+/// sides would correct each other for ever.
+pub(crate) fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => {
+            let (one, other) = (one.as_f64().unwrap_or(f64::NAN), other.as_f64().unwrap_or(f64::NAN));
+            (one - other).abs() <= 4.0 * f64::EPSILON * one.abs().max(other.abs())
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let equal =
+                |(name, value): (&String, &Value)| other.get(name).is_some_and(|other| same(value, other));
+            one.len() == other.len() && one.iter().all(equal)
+        }
+        (one, other) => one == other,
+    }
+}
+
+fn agree(one: Option<&Value>, other: Option<&Value>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => same(one, other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
 /// Brings both sides together: a leaf that one side has changed since `base` is that side's, a leaf that
 /// both have changed is the winner's.
 pub(crate) fn merged(base: &Section, mine: &Section, theirs: &Section, winner: Winner) -> Section {
@@ -36,10 +64,10 @@ fn merged_value(
     theirs: Option<&Value>,
     winner: Winner,
 ) -> Option<Value> {
-    if mine == base {
+    if agree(mine, base) {
         return theirs.cloned();
     }
-    if theirs == base || mine == theirs {
+    if agree(theirs, base) || agree(mine, theirs) {
         return mine.cloned();
     }
     let none = Section::new();
@@ -66,7 +94,7 @@ pub(crate) fn patch(from: &Section, to: &Section) -> Section {
     let gone = from.keys().filter(|name| !to.contains_key(*name)).map(|name| (name.clone(), Value::Null));
     let changed = to.iter().filter_map(|(name, wanted)| {
         let change = match (from.get(name), wanted) {
-            (Some(found), wanted) if found == wanted => return None,
+            (Some(found), wanted) if same(found, wanted) => return None,
             (Some(Value::Object(found)), Value::Object(wanted)) => Value::Object(patch(found, wanted)),
             _ => wanted.clone(),
         };
@@ -96,7 +124,7 @@ pub(crate) fn base_after(base: &Section, hoped: &Section, theirs: &Section) -> S
     names.dedup();
     let fields = names.into_iter().filter_map(|name| {
         let value = match (base.get(name), hoped.get(name), theirs.get(name)) {
-            (_, hoped, theirs) if hoped == theirs => hoped.cloned(),
+            (_, hoped, theirs) if agree(hoped, theirs) => hoped.cloned(),
             (base, Some(Value::Object(hoped)), Some(Value::Object(theirs))) => {
                 let none = Section::new();
                 let base = base.and_then(Value::as_object).unwrap_or(&none);
@@ -162,6 +190,25 @@ mod tests {
         let hoped = section(json!({"a": 2, "b": 2}));
         let theirs = section(json!({"a": 2, "b": 3}));
         assert_eq!(Value::Object(base_after(&base, &hoped, &theirs)), json!({"a": 2, "b": 1}));
+    }
+
+    #[test]
+    fn a_number_written_otherwise_is_no_change() {
+        let next = f64::from_bits(0.1_f64.to_bits() + 1);
+        for (one, other, expected) in [
+            (json!(1), json!(1.0), true),
+            (json!(0.1), json!(next), true),
+            (json!({"a": [1.0]}), json!({"a": [1]}), true),
+            (json!(9_007_199_254_740_993_u64), json!(9_007_199_254_740_992_u64), false),
+            (json!(0.1), json!(0.1001), false),
+            (json!(0.0), json!(1e-300), false),
+            (json!(1), json!("1"), false),
+            (json!({}), json!({"a": 1}), false),
+        ] {
+            assert_eq!(same(&one, &other), expected, "{one} {other}");
+            let (one, other) = (section(json!({ "x": one })), section(json!({ "x": other })));
+            assert_eq!(patch(&one, &other).is_empty(), expected);
+        }
     }
 
     fn value() -> impl Strategy<Value = Value> {

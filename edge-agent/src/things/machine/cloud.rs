@@ -129,8 +129,18 @@ impl Machine {
         if !self.know(shadow, now) {
             return Ok(());
         }
-        let record = self.cabinet.load(shadow)?;
+        let mut record = self.cabinet.load(shadow)?;
+        let own = self.flights.get(shadow).is_some_and(|flight| {
+            flight.kind == Kind::Update && document["clientToken"].as_str() == Some(&flight.token)
+        });
         match record.cloud.as_ref().map(|cloud| cloud.version) {
+            // What we sent is there, even if the cloud writes it otherwise than we do.
+            Some(known) if own && version == known + 1 && record.sent.is_some() => {
+                self.flights.remove(shadow);
+                record.accepted(version);
+                self.cabinet.put(shadow, record);
+                self.settled(shadow, now);
+            }
             Some(known) if version > known => {
                 let theirs = Cloud { version, state: State::of(current) };
                 self.meet(shadow, record, theirs, now, outputs);

@@ -13,9 +13,17 @@ impl Machine {
     /// Does what is due.
     pub(crate) fn work(&mut self, now: Now, outputs: &mut Vec<Output>) {
         self.give_up_waiting(now);
-        if !self.up {
+        if !self.up || now.ms < self.quiet_until {
             return;
         }
+        self.quiet_until = 0;
+        self.ask(now, outputs);
+        if self.flights.is_empty() && !self.filters.waits() {
+            self.broken = 0;
+        }
+    }
+
+    fn ask(&mut self, now: Now, outputs: &mut Vec<Output>) {
         outputs.extend(self.filters.next().into_iter().map(Output::Subscribe));
         while self.flights.len() < IN_FLIGHT_MAX {
             let Some((due, shadow)) = self.agenda.first().cloned() else { return };

@@ -16,6 +16,8 @@ pub(super) struct Cloud {
     /// Requests of the gateway that are answered with this error.
     pub(super) refuses: Option<Error>,
     pub(super) requests: u64,
+    /// It writes `21` for `21.0`.
+    pub(super) shortens: bool,
 }
 
 impl Cloud {
@@ -39,6 +41,8 @@ impl Cloud {
     /// An application in the cloud, or the gateway, asks.
     pub(super) fn ask(&mut self, topic: &ShadowTopic, payload: &str, now_s: i64) {
         self.requests += 1;
+        let shortened = payload.replace(".0,", ",").replace(".0}", "}");
+        let payload = if self.shortens { &shortened } else { payload };
         let outcome = match self.refuses.clone() {
             Some(error) => Err(error),
             None => self.done(topic, payload, now_s),

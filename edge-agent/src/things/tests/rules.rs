@@ -101,6 +101,21 @@ fn an_update_whose_answer_was_lost_is_not_taken_for_the_clouds_word() {
 }
 
 #[test]
+fn a_cloud_that_writes_numbers_otherwise_is_not_corrected_for_ever() {
+    let mut site = Site::new();
+    site.cloud.shortens = true;
+    for t in [21.0, 22.0] {
+        site.update("d", json!({"desired": {"x": t}, "reported": {"t": t, "l": {"u": t}}})).unwrap().unwrap();
+        let requests = site.cloud.requests;
+        site.rest();
+        assert!(site.cloud.requests - requests < 6, "{} requests", site.cloud.requests - requests);
+        assert_eq!(site.machine.as_ref().unwrap().numbers().waiting, 0);
+    }
+    let cloud = site.cloud.state(&shadow("d")).unwrap();
+    assert_eq!(cloud, json!({"desired": {"x": 22}, "reported": {"t": 22, "l": {"u": 22}}}));
+}
+
+#[test]
 fn deletions_go_both_ways_and_what_a_device_says_outlives_one() {
     let mut site = Site::new();
     site.update("d", json!({"desired": {"x": 1}, "reported": {"a": 1, "b": 1}})).unwrap().unwrap();
@@ -245,4 +260,21 @@ fn names_that_were_only_asked_for_make_room() {
     }
     site.update("late", json!({"reported": {"n": 2}})).unwrap().unwrap();
     assert_eq!(site.local("kept"), Some(json!({"reported": {"n": 1}})));
+}
+
+#[test]
+fn a_server_that_hangs_up_on_shadows_is_left_in_peace_for_a_while() {
+    let mut site = Site::new();
+    site.update("d", json!({"reported": {"a": 1}})).unwrap().unwrap();
+    let mut connections = 0;
+    for _ in 0..6 * 60 {
+        site.link(true);
+        if site.asks() {
+            connections += 1;
+            site.link(false);
+        }
+        site.pass(10_000);
+    }
+    assert!((5..=12).contains(&connections), "{connections} connections were lost within an hour");
+    assert_eq!(agreed(&mut site, "d"), json!({"reported": {"a": 1}}));
 }

@@ -102,6 +102,11 @@ impl Site {
         self.granted.clear();
     }
 
+    /// Whether the gateway waits for an answer of the cloud.
+    pub(super) fn asks(&self) -> bool {
+        !self.asked.is_empty() || !self.granted.is_empty()
+    }
+
     pub(super) fn pass(&mut self, ms: u64) {
         self.now.ms += ms;
         self.now.epoch_s = 1_000_000 + i64::try_from(self.now.ms / 1000).unwrap();
