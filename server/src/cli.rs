@@ -1,5 +1,7 @@
 //! The flags of the `fieldline` command.
 
+mod things;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,6 +9,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use fieldline_model::{DeviceId, GatewayId, Metric};
 
 use crate::config::{Endpoint, parse_listen};
+
+pub use things::{
+    ShadowArgs, ShadowCommand, ShadowUpdateArgs, ShadowWatchArgs, ThingArgs, ThingsAddArgs, ThingsArgs,
+    ThingsCommand, ThingsListArgs, WhichShadow,
+};
 
 /// Readings from devices to a query, and nothing acknowledged is ever lost.
 #[derive(Debug, Parser)]
@@ -32,6 +39,10 @@ pub enum Command {
     Ledger(LedgerArgs),
     /// Publish a recorded CSV file as a device
     Replay(ReplayArgs),
+    /// List, show, add and remove things
+    Things(ThingsArgs),
+    /// Get, update, delete and watch device shadows
+    Shadow(ShadowArgs),
     /// What is done once in an AWS account
     Aws(AwsArgs),
 }
@@ -321,6 +332,24 @@ mod tests {
         for wrong in [["--speed", "0"], ["--speed", "fast"], ["--map", "ab"], ["--map", "a=b/c"]] {
             let flags = ["fieldline", "replay", "x.csv", "--device", "d"].into_iter().chain(wrong);
             assert!(Cli::try_parse_from(flags).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn things_are_listed_where_nothing_is_said() {
+        let things = |words: &[&str]| {
+            let words = ["fieldline", "things"].iter().chain(words);
+            Cli::try_parse_from(words).map(|cli| match cli.command {
+                Command::Things(args) => args,
+                other => panic!("{other:?}"),
+            })
+        };
+        assert!(things(&["--json"]).unwrap().list.json);
+        let added = things(&["add", "press-4", "--type", "press", "--attribute", "hall=7"]).unwrap();
+        let Some(ThingsCommand::Add(args)) = added.command else { panic!("{added:?}") };
+        assert_eq!(args.attributes, [("hall".to_owned(), "7".to_owned())]);
+        for wrong in [&["add", "a b"][..], &["add", "a", "--attribute", "x"], &["show"]] {
+            assert!(things(wrong).is_err(), "{wrong:?}");
         }
     }
 

@@ -40,6 +40,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Devices(args) => commands::devices(&args).await,
             Command::Ledger(args) => commands::ledger(&args).await,
             Command::Replay(args) => replay::replay(&args).await.map(drop),
+            Command::Things(args) => commands::things::things(&args).await,
+            Command::Shadow(args) => commands::shadow::shadow(&args).await,
             #[cfg(feature = "aws")]
             Command::Aws(AwsArgs { command: AwsCommand::Enroll(args) }) => enroll::enroll(&args).await,
             #[cfg(not(feature = "aws"))]

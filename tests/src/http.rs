@@ -93,6 +93,22 @@ impl Http {
         self.send("PUT", path, headers, body)
     }
 
+    /// `PATCH` of JSON.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub fn patch(&self, path: &str, body: &[u8]) -> Result<Answer> {
+        self.send("PATCH", path, &["Content-Type: application/json"], body)
+    }
+
+    /// `DELETE`.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub fn delete(&self, path: &str) -> Result<Answer> {
+        self.send("DELETE", path, &[], b"")
+    }
+
     /// The JSON behind a path.
     ///
     /// # Errors
