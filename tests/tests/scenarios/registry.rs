@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use anyhow::{Context, Result, ensure};
 use fieldline_tests::clients::{python, run, script};
 use fieldline_tests::http::Answer;
+use fieldline_tests::process::Process;
 use fieldline_tests::random::Random;
 use fieldline_tests::wait::{PATIENCE, until};
-use fieldline_tests::{Http, Server, machine};
+use fieldline_tests::{Http, Server, machine, programs};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
 
@@ -75,6 +76,32 @@ fn the_command_lists_shows_adds_and_removes_things_and_works_on_shadows() -> Res
     fieldline(&["things", "remove", "press-4"])?;
     let refused = fieldline(&["things", "show", "press-4"]).unwrap_err().to_string();
     assert!(refused.contains("Thing press-4 cannot be found."), "{refused}");
+    server.stop()
+}
+
+#[test]
+fn a_watched_shadow_is_printed_as_it_changes() -> Result<()> {
+    let _machine = machine::shared();
+    let folder = tempfile::tempdir()?;
+    let mut server = Server::prepare(&folder.path().join("server"))?;
+    server.start()?;
+    let mut command = Command::new(programs::server()?);
+    command.args(["shadow", "watch", "press-4", "--mqtt", &format!("mqtt://{}", server.mqtt_address())]);
+    let mut watch = Process::spawn("fieldline shadow watch", command, &folder.path().join("watch.log"))?;
+    // Until it has subscribed it hears nothing, so that it is told again.
+    let (delta, documents) = until("a delta and its documents", PATIENCE, || {
+        server.command(&["shadow", "update", "press-4", r#"{"state": {"desired": {"speed": 3}}}"#])?;
+        let told =
+            |word: &str| watch.lines().iter().find_map(|line| line.strip_prefix(word).map(str::to_owned));
+        Ok(told("delta ").zip(told("documents ")))
+    })?;
+    assert_eq!(serde_json::from_str::<Value>(&delta)?["state"], json!({ "speed": 3 }));
+    assert_eq!(
+        serde_json::from_str::<Value>(&documents)?["current"]["state"]["desired"],
+        json!({ "speed": 3 })
+    );
+    let ended = watch.terminate(None, PATIENCE)?;
+    ensure!(ended.success(), "it ended with {ended}: {}", watch.log_tail());
     server.stop()
 }
 
