@@ -2,6 +2,7 @@
 
 mod certs;
 mod config;
+mod things;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,10 @@ use crate::config::{Endpoint, parse_listen};
 
 pub use certs::{CertsArgs, CertsCommand, InitArgs, IssueArgs, ListArgs, RevokeArgs};
 pub use config::{ConfigArgs, ConfigCommand, DiffArgs, PushArgs, RollbackArgs, ShowArgs};
+pub use things::{
+    ShadowArgs, ShadowCommand, ShadowUpdateArgs, ShadowWatchArgs, ThingArgs, ThingsAddArgs, ThingsArgs,
+    ThingsCommand, ThingsListArgs, WhichShadow,
+};
 
 /// Readings from devices to a query, and nothing acknowledged is ever lost.
 #[derive(Debug, Parser)]
@@ -42,6 +47,10 @@ pub enum Command {
     Config(ConfigArgs),
     /// The site's own certificates: init, issue, revoke, list
     Certs(CertsArgs),
+    /// List, show, add and remove things
+    Things(ThingsArgs),
+    /// Get, update, delete and watch device shadows
+    Shadow(ShadowArgs),
     /// What is done once in an AWS account
     Aws(AwsArgs),
 }
@@ -337,6 +346,24 @@ mod tests {
         for wrong in [["--speed", "0"], ["--speed", "fast"], ["--map", "ab"], ["--map", "a=b/c"]] {
             let flags = ["fieldline", "replay", "x.csv", "--device", "d"].into_iter().chain(wrong);
             assert!(Cli::try_parse_from(flags).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn things_are_listed_where_nothing_is_said() {
+        let things = |words: &[&str]| {
+            let words = ["fieldline", "things"].iter().chain(words);
+            Cli::try_parse_from(words).map(|cli| match cli.command {
+                Command::Things(args) => args,
+                other => panic!("{other:?}"),
+            })
+        };
+        assert!(things(&["--json"]).unwrap().list.json);
+        let added = things(&["add", "press-4", "--type", "press", "--attribute", "hall=7"]).unwrap();
+        let Some(ThingsCommand::Add(args)) = added.command else { panic!("{added:?}") };
+        assert_eq!(args.attributes, [("hall".to_owned(), "7".to_owned())]);
+        for wrong in [&["add", "a b"][..], &["add", "a", "--attribute", "x"], &["show"]] {
+            assert!(things(wrong).is_err(), "{wrong:?}");
         }
     }
 

@@ -42,6 +42,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Replay(args) => replay::replay(&args).await.map(drop),
             Command::Certs(args) => certify::certify(&args).await,
             Command::Config(args) => configure::configure(&args).await,
+            Command::Things(args) => commands::things::things(&args).await,
+            Command::Shadow(args) => commands::shadow::shadow(&args).await,
             #[cfg(feature = "aws")]
             Command::Aws(AwsArgs { command: AwsCommand::Enroll(args) }) => enroll::enroll(&args).await,
             #[cfg(not(feature = "aws"))]

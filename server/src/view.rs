@@ -4,8 +4,10 @@ mod chart;
 mod ledger;
 mod series;
 mod table;
+mod things;
 
 pub use chart::chart;
 pub use ledger::ledger;
 pub use series::{csv, devices, latest, points, series_table, time};
 pub use table::Table;
+pub use things::things;

@@ -101,6 +101,14 @@ impl Http {
         self.send("PUT", path, headers, body)
     }
 
+    /// `PATCH` of JSON.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub fn patch(&self, path: &str, body: &[u8]) -> Result<Answer> {
+        self.send("PATCH", path, &["Content-Type: application/json"], body)
+    }
+
     /// The JSON behind a path.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ pub struct Registry {
     pub(crate) children_of_group: Index,
     pub(crate) certificates_of_policy: Index,
     pub(crate) groups_of_policy: Index,
+    generation: u64,
 }
 
 impl Registry {
@@ -34,6 +35,7 @@ impl Registry {
 
     /// Makes a change true. Changes come from checks of this registry, in their order.
     pub fn apply(&mut self, change: Change) {
+        self.generation += 1;
         match change {
             Change::Put(record) => {
                 let (kind, key) = record.place();
@@ -43,6 +45,11 @@ impl Registry {
             }
             Change::Gone { kind, key } => self.take(kind, &key),
         }
+    }
+
+    /// Grows with each change that is applied: what was made out of the registry before may be outdated.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     fn put(&mut self, record: Record) {

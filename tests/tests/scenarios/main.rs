@@ -18,6 +18,7 @@ mod offline_day;
 mod payloads;
 mod recordings;
 mod refusals;
+mod registry;
 mod s3_compact;
 mod s3_store;
 mod shadow_clients;
