@@ -74,6 +74,7 @@ impl Things {
             shadows_max: settings.shadows_max,
             subscriptions_max: settings.subscriptions_max(aws),
             every_thing: settings.subscribe_to_every_thing,
+            widens: !aws && settings.subscriptions_max.is_none(),
         };
         let run = getrandom::u32().unwrap_or_else(|_| std::process::id());
         let things = Self {

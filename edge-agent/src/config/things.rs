@@ -4,6 +4,8 @@ use serde::Deserialize;
 
 /// AWS IoT Core takes 50 subscriptions on a connection; some are the gateway's own.
 pub(super) const SUBSCRIPTIONS_MAX_AWS: usize = 45;
+/// `fieldline serve` takes 100 in a session by default.
+const SUBSCRIPTIONS_MAX_ON_SITE: usize = 90;
 
 /// The shadows of the devices behind the gateway: kept here, and brought together with the cloud's.
 #[derive(Debug, Clone, Deserialize)]
@@ -14,9 +16,9 @@ pub struct ThingsSettings {
     /// How many shadows there may be, all devices together.
     pub shadows_max: usize,
     /// How many filters may be subscribed to: one for a device's classic shadow, one for all its named ones.
-    /// Shadows that find no room are kept here only. Where none is given: as many as are needed, but none
-    /// with AWS IoT Core, which ends the connection of a gateway whose policy does not allow them; it takes
-    /// 50 on a connection, so at most 45 can be given there.
+    /// Shadows that find no room are kept here only. Where none is given: 90, and beyond that two filters for
+    /// every thing there is; but none with AWS IoT Core, which ends the connection of a gateway whose policy
+    /// does not allow them. It takes 50 on a connection, so at most 45 can be given there.
     pub subscriptions_max: Option<usize>,
     /// Subscribe to the shadows of every thing there is, with two filters: right where most things are behind
     /// this gateway, and wrong in an account with many others.
@@ -32,7 +34,6 @@ impl Default for ThingsSettings {
 impl ThingsSettings {
     /// How many filters there may be with this server.
     pub(crate) fn subscriptions_max(&self, aws: bool) -> usize {
-        let needed = self.shadows_max.saturating_mul(2);
-        self.subscriptions_max.unwrap_or(if aws { 0 } else { needed })
+        self.subscriptions_max.unwrap_or(if aws { 0 } else { SUBSCRIPTIONS_MAX_ON_SITE })
     }
 }

@@ -22,6 +22,8 @@ enum Answer {
 pub(crate) struct Filters {
     /// One pair of filters for the shadows of every thing there is.
     every_thing: bool,
+    /// Take that pair when more than `max` are needed.
+    widens: bool,
     max: usize,
     /// The shadows that devices here have to do with.
     known: BTreeSet<ShadowFilter>,
@@ -32,10 +34,12 @@ pub(crate) struct Filters {
 }
 
 impl Filters {
-    /// At most `max` filters; `every_thing` takes two for all.
-    pub(crate) fn new(every_thing: bool, max: usize) -> Self {
+    /// At most `max` filters; `every_thing` takes two for all from the beginning, `widens` when `max` is not
+    /// enough.
+    pub(crate) fn new(every_thing: bool, widens: bool, max: usize) -> Self {
         Self {
             every_thing,
+            widens,
             max,
             known: BTreeSet::new(),
             unasked: VecDeque::new(),
@@ -46,7 +50,15 @@ impl Filters {
 
     /// Devices here have to do with these shadows.
     pub(crate) fn know(&mut self, filter: ShadowFilter) {
-        if self.known.insert(filter.clone()) {
+        if !self.known.insert(filter.clone()) {
+            return;
+        }
+        if self.widens && !self.every_thing && self.known.len() > self.max {
+            self.every_thing = true;
+            self.unasked.clear();
+            let known: Vec<ShadowFilter> = self.known.iter().cloned().collect();
+            known.into_iter().for_each(|filter| self.want(filter));
+        } else {
             self.want(filter);
         }
     }
@@ -92,7 +104,7 @@ impl Filters {
     /// What to subscribe to now, in one SUBSCRIBE each.
     pub(crate) fn next(&mut self) -> Vec<Vec<String>> {
         let mut asked = Vec::new();
-        while self.unanswered < UNANSWERED_MAX && self.answers.len() < self.max {
+        while self.unanswered < UNANSWERED_MAX && self.has_room() {
             let Some(filter) = self.unasked.pop_front() else { break };
             asked.push(filter.to_string());
             self.answers.insert(filter, Answer::None);
@@ -114,7 +126,14 @@ impl Filters {
 
     /// Whether the answers to requests for this shadow would be heard.
     pub(crate) fn hears(&self, shadow: &ShadowId) -> bool {
-        self.answers.get(&self.asked_as(filter_of(shadow))) == Some(&Answer::Granted)
+        let granted = |filter: &ShadowFilter| self.answers.get(filter) == Some(&Answer::Granted);
+        let filter = filter_of(shadow);
+        granted(&filter) || granted(&self.asked_as(filter))
+    }
+
+    fn has_room(&self) -> bool {
+        // The two that replace all others come on top of those of this connection.
+        self.answers.len() < self.max + if self.widens && self.every_thing { 2 } else { 0 }
     }
 
     /// Whether the server still owes an answer.
@@ -125,7 +144,7 @@ impl Filters {
     /// Filters that found no room, or that the server refuses.
     pub(crate) fn unheard(&self) -> usize {
         let refused = self.answers.values().filter(|answer| **answer == Answer::Refused).count();
-        refused + if self.answers.len() < self.max { 0 } else { self.unasked.len() }
+        refused + if self.has_room() { 0 } else { self.unasked.len() }
     }
 }
 
@@ -146,7 +165,7 @@ mod tests {
 
     #[test]
     fn eight_filters_go_together_and_no_more_than_allowed() {
-        let mut filters = Filters::new(false, 20);
+        let mut filters = Filters::new(false, false, 20);
         (0..30).for_each(|n| filters.know(classic(&format!("d{n}"))));
         filters.know(classic("d0"));
         let asked: Vec<usize> = filters.next().iter().map(Vec::len).collect();
@@ -164,12 +183,31 @@ mod tests {
 
     #[test]
     fn two_filters_are_enough_for_every_thing() {
-        let mut filters = Filters::new(true, 40);
+        let mut filters = Filters::new(true, false, 40);
         (0..30).for_each(|n| filters.know(classic(&format!("d{n}"))));
         filters.know(ShadowFilter { named: true, ..classic("d0") });
         let asked = filters.next().concat();
         assert_eq!(asked, ["$aws/things/+/shadow/+/+", "$aws/things/+/shadow/name/+/+/+"]);
         assert!(filters.answered("$aws/things/+/shadow/+/+", true).is_some());
         assert!(filters.hears(&ShadowId { thing: ThingName::new("d7").unwrap(), name: None }));
+    }
+
+    #[test]
+    fn more_devices_than_filters_are_heard_with_two_wider_ones() {
+        let mut filters = Filters::new(false, true, 3);
+        (0..3).for_each(|n| filters.know(classic(&format!("d{n}"))));
+        for filter in filters.next().concat() {
+            filters.answered(&filter, true);
+        }
+        filters.know(classic("d3"));
+        assert_eq!(filters.next().concat(), ["$aws/things/+/shadow/+/+"]);
+        let shadow = |thing: &str| ShadowId { thing: ThingName::new(thing).unwrap(), name: None };
+        assert!(filters.hears(&shadow("d0")) && !filters.hears(&shadow("d3")));
+        filters.answered("$aws/things/+/shadow/+/+", true);
+        assert!(filters.hears(&shadow("d3")));
+        filters.reset();
+        filters.know(ShadowFilter { named: true, ..classic("d3") });
+        assert_eq!(filters.next().concat(), ["$aws/things/+/shadow/+/+", "$aws/things/+/shadow/name/+/+/+"]);
+        assert_eq!(filters.unheard(), 0);
     }
 }

@@ -66,6 +66,8 @@ pub(crate) struct Bounds {
     pub(crate) subscriptions_max: usize,
     /// Subscribe to the shadows of every thing there is.
     pub(crate) every_thing: bool,
+    /// Do so when that number of filters is not enough.
+    pub(crate) widens: bool,
 }
 
 /// How many shadows there are, and how they do.
@@ -162,7 +164,7 @@ impl Tokens {
 impl Machine {
     /// With the shadows that the cabinet has; `run` is another number in each run.
     pub(crate) fn new(cabinet: Cabinet, shadows: Vec<ShadowId>, bounds: Bounds, run: u32) -> Self {
-        let filters = Filters::new(bounds.every_thing, bounds.subscriptions_max);
+        let filters = Filters::new(bounds.every_thing, bounds.widens, bounds.subscriptions_max);
         let mut machine = Self {
             bounds,
             cabinet,

@@ -214,7 +214,8 @@ fn a_cloud_that_is_busy_is_asked_less_and_less() {
 
 #[test]
 fn no_more_than_eight_requests_are_under_way() {
-    let mut site = Site::with(Bounds { shadows_max: 30, subscriptions_max: 60, every_thing: false });
+    let mut site =
+        Site::with(Bounds { shadows_max: 30, subscriptions_max: 60, every_thing: false, widens: false });
     for n in 0..30 {
         site.update(&format!("d{n}"), json!({"reported": {"n": n}})).unwrap().unwrap();
     }
@@ -231,7 +232,8 @@ fn no_more_than_eight_requests_are_under_way() {
 
 #[test]
 fn shadows_without_a_subscription_are_kept_here_and_counted() {
-    let mut site = Site::with(Bounds { shadows_max: 5, subscriptions_max: 2, every_thing: false });
+    let mut site =
+        Site::with(Bounds { shadows_max: 5, subscriptions_max: 2, every_thing: false, widens: false });
     for n in 0..5 {
         site.update(&format!("d{n}"), json!({"reported": {"n": n}})).unwrap().unwrap();
     }
@@ -241,7 +243,8 @@ fn shadows_without_a_subscription_are_kept_here_and_counted() {
     assert_eq!(site.cloud.state(&shadow("d0")), Some(json!({"reported": {"n": 0}})));
     assert_eq!(site.cloud.state(&shadow("d4")), None);
 
-    let mut site = Site::with(Bounds { shadows_max: 5, subscriptions_max: 2, every_thing: true });
+    let mut site =
+        Site::with(Bounds { shadows_max: 5, subscriptions_max: 2, every_thing: true, widens: false });
     for n in 0..5 {
         site.update(&format!("d{n}"), json!({"reported": {"n": n}})).unwrap().unwrap();
     }

@@ -46,7 +46,7 @@ pub(super) fn topic(thing: &str, operation: ShadowOperation) -> ShadowTopic {
 
 impl Site {
     pub(super) fn new() -> Self {
-        Self::with(Bounds { shadows_max: 10, subscriptions_max: 20, every_thing: false })
+        Self::with(Bounds { shadows_max: 10, subscriptions_max: 20, every_thing: false, widens: false })
     }
 
     pub(super) fn with(bounds: Bounds) -> Self {
