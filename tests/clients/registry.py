@@ -166,6 +166,12 @@ refused("DeleteConflictException", 409, iot.delete_policy, policyName="all")
 iot.attach_thing_principal(thingName="oven", principal=own["certificateArn"])
 equal(iot.list_thing_principals(thingName="oven")["principals"], [own["certificateArn"]])
 equal(iot.list_principal_things(principal=own["certificateArn"])["things"], ["oven"])
+both = {"thingPrincipalType": "NON_EXCLUSIVE_THING"}
+listed = iot.list_thing_principals_v2(thingName="oven")["thingPrincipalObjects"]
+equal(listed, [{"principal": own["certificateArn"], **both}])
+listed = iot.list_principal_things_v2(principal=own["certificateArn"])["principalThingObjects"]
+equal(listed, [{"thingName": "oven", **both}])
+equal(iot.list_tags_for_resource(resourceArn=policy["policyArn"])["tags"], [])
 refused("InvalidRequestException", 400, iot.delete_thing, thingName="oven")
 refused("CertificateStateException", 406, iot.delete_certificate, certificateId=own["certificateId"])
 iot.update_certificate(certificateId=own["certificateId"], newStatus="REVOKED")

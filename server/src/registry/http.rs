@@ -38,6 +38,7 @@ pub(crate) fn router(plane: ControlPlane) -> Router {
         .merge(policies::routes())
         .merge(attachments::routes())
         .route("/endpoint", get(endpoint))
+        .route("/tags", get(tags))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(no_web_page))
         .with_state(plane)
@@ -80,6 +81,11 @@ fn listed<T>(page: Page<T>, member: &str, token_word: &str, item: impl Fn(&T) ->
 /// Seconds since the epoch with their fraction, as AWS's JSON has times.
 fn seconds(ms: i64) -> Value {
     json!(ms as f64 / 1000.0)
+}
+
+/// ListTagsForResource, which tools ask for whatever they look at. Nothing has tags here.
+async fn tags() -> Reply {
+    Ok(axum::Json(json!({ "tags": [] })))
 }
 
 #[derive(Debug, Deserialize)]

@@ -49,18 +49,20 @@ impl Sightings {
         if self.devices == Devices::Known {
             return;
         }
-        let mut last: Option<&DeviceId> = None;
-        for column in &block.block.columns {
-            if last.replace(&column.device) != Some(&column.device) {
-                self.see(&column.device, &block.block.stream.gateway);
-            }
+        let columns = &block.block.columns;
+        let strangers: Vec<&DeviceId> = self.registry.read(|registry| {
+            let mut last: Option<&DeviceId> = None;
+            let fresh = columns.iter().map(|column| &column.device).filter(|device| {
+                last.replace(device) != Some(device) && !registry.has_thing(device.as_str())
+            });
+            fresh.collect()
+        });
+        for device in strangers {
+            self.see(device, &block.block.stream.gateway);
         }
     }
 
     fn see(&self, device: &DeviceId, gateway: &GatewayId) {
-        if self.registry.read(|registry| registry.has_thing(device.as_str())) {
-            return;
-        }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.contains(device) {
             return;
