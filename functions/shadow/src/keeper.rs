@@ -1,0 +1,222 @@
+//! What is to be shown, gathered between updates where blocks come all the time.
+
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+use fieldline_model::{DeviceId, Metric, Timestamp, Value};
+use fieldline_wire::Block;
+
+use crate::newest::newest_of;
+use crate::{Metrics, Sample, UNCHANGED_MS};
+
+/// The limits of a [`Keeper`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeeperConfig {
+    /// A device's shadow is updated at most once in so many milliseconds.
+    pub period_ms: i64,
+    /// Metrics that are remembered at most, all devices together. Beyond it a quarter of the devices is
+    /// forgotten, those first that have been silent for longest; what they have to show is handed out.
+    pub series_max: usize,
+}
+
+impl Default for KeeperConfig {
+    /// 10 s; 200,000 series, some 30 MB.
+    fn default() -> Self {
+        Self { period_ms: 10_000, series_max: 200_000 }
+    }
+}
+
+/// What a device's shadow should show.
+pub type Due = (DeviceId, Metrics);
+
+/// Holds the newest value of each metric of each device, and hands out what has changed, a device at most
+/// once in a period. It knows no clock. The last value of a device that falls silent is handed out as well.
+#[derive(Debug, Default)]
+pub struct Keeper {
+    config: KeeperConfig,
+    devices: HashMap<DeviceId, Device>,
+    series: usize,
+    /// Of devices that were forgotten before their time; at most `series_max` metrics.
+    overdue: Vec<Due>,
+    overdue_series: usize,
+    /// Counts blocks: the age of devices.
+    turn: u64,
+    lost: u64,
+}
+
+#[derive(Debug, Default)]
+struct Device {
+    metrics: HashMap<Metric, Held>,
+    handed_out_ms: Option<i64>,
+    turn: u64,
+    /// Something may be to be shown.
+    stirred: bool,
+}
+
+#[derive(Debug)]
+struct Held {
+    newest: Sample,
+    /// Time and hash of the value that was handed out.
+    shown: Option<(i64, u64)>,
+}
+
+impl Held {
+    fn is_due(&self) -> bool {
+        self.shown.is_none_or(|(at_us, value)| {
+            value != hash(&self.newest.value) || self.newest.at_us - at_us >= UNCHANGED_MS * 1_000
+        })
+    }
+}
+
+impl Keeper {
+    /// A keeper that knows nothing yet.
+    pub fn new(config: KeeperConfig) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// Takes in a block that has been stored. It allocates nothing for what is known, but the text of a text.
+    pub fn note(&mut self, block: &Block, received: Timestamp) {
+        self.turn += 1;
+        for column in &block.columns {
+            let Some(sample) = newest_of(column, received) else { continue };
+            if !self.devices.contains_key(column.device.as_str()) {
+                self.devices.insert(column.device.clone(), Device::default());
+            }
+            let Some(device) = self.devices.get_mut(column.device.as_str()) else { continue };
+            device.turn = self.turn;
+            match device.metrics.get_mut(column.metric.as_str()) {
+                Some(held) if sample.supersedes(&held.newest) => {
+                    held.newest = sample;
+                    device.stirred = true;
+                }
+                Some(_) => {}
+                None => {
+                    device.metrics.insert(column.metric.clone(), Held { newest: sample, shown: None });
+                    device.stirred = true;
+                    self.series += 1;
+                }
+            }
+        }
+        if self.series > self.config.series_max {
+            self.forget();
+        }
+    }
+
+    /// Takes back what could not be shown; it is due again after a period.
+    pub fn take_back(&mut self, (device, metrics): Due) {
+        let Some(known) = self.devices.get_mut(&device) else {
+            return self.push_overdue(device, metrics);
+        };
+        known.stirred = true;
+        for metric in metrics.keys() {
+            if let Some(held) = known.metrics.get_mut(metric) {
+                held.shown = None;
+            }
+        }
+    }
+
+    /// What is to be shown at `now_ms`; at most `devices_max` devices.
+    pub fn due(&mut self, now_ms: i64, devices_max: usize) -> Vec<Due> {
+        let mut due: Vec<Due> = self.overdue.drain(..self.overdue.len().min(devices_max)).collect();
+        self.overdue_series = self.overdue.iter().map(|(_, metrics)| metrics.len()).sum();
+        let period_ms = self.config.period_ms;
+        for (id, device) in &mut self.devices {
+            if due.len() >= devices_max {
+                break;
+            }
+            let too_soon = device.handed_out_ms.is_some_and(|last_ms| now_ms - last_ms < period_ms);
+            if !device.stirred || too_soon {
+                continue;
+            }
+            let metrics = device.take();
+            if !metrics.is_empty() {
+                device.handed_out_ms = Some(now_ms);
+                due.push((id.clone(), metrics));
+            }
+        }
+        due
+    }
+
+    /// Everything that is to be shown, whatever the time: at the end.
+    pub fn rest(&mut self) -> Vec<Due> {
+        self.overdue_series = 0;
+        let mut rest = std::mem::take(&mut self.overdue);
+        let devices = self.devices.iter_mut().filter(|(_, device)| device.stirred);
+        rest.extend(
+            devices
+                .map(|(id, device)| (id.clone(), device.take()))
+                .filter(|(_, metrics)| !metrics.is_empty()),
+        );
+        rest
+    }
+
+    /// How many values were not handed out since more devices came than can be remembered.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    fn forget(&mut self) {
+        let mut turns: Vec<u64> = self.devices.values().map(|device| device.turn).collect();
+        let quarter = turns.len() / 4;
+        let (_, &mut limit, _) = turns.select_nth_unstable(quarter);
+        // Whoever came in the very last block goes only if there is nobody else.
+        let limit = limit.min(self.turn - 1);
+        let forgotten: Vec<(DeviceId, Device)> =
+            self.devices.extract_if(|_, device| device.turn <= limit).collect();
+        for (id, mut device) in forgotten {
+            self.series -= device.metrics.len();
+            let metrics = device.take();
+            if !metrics.is_empty() {
+                self.push_overdue(id, metrics);
+            }
+        }
+        if self.series > self.config.series_max {
+            self.forget_all();
+        }
+    }
+
+    /// One block has brought more than can be remembered.
+    fn forget_all(&mut self) {
+        for (id, mut device) in std::mem::take(&mut self.devices) {
+            let metrics = device.take();
+            if !metrics.is_empty() {
+                self.push_overdue(id, metrics);
+            }
+        }
+        self.series = 0;
+    }
+
+    fn push_overdue(&mut self, device: DeviceId, metrics: Metrics) {
+        if self.overdue_series + metrics.len() > self.config.series_max.saturating_mul(2) {
+            self.lost += metrics.len() as u64;
+            return;
+        }
+        self.overdue_series += metrics.len();
+        self.overdue.push((device, metrics));
+    }
+}
+
+impl Device {
+    /// What is to be shown; it counts as shown from now on.
+    fn take(&mut self) -> Metrics {
+        self.stirred = false;
+        let due = self.metrics.iter_mut().filter(|(_, held)| held.is_due());
+        due.map(|(metric, held)| {
+            held.shown = Some((held.newest.at_us, hash(&held.newest.value)));
+            (metric.clone(), held.newest.clone())
+        })
+        .collect()
+    }
+}
+
+fn hash(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match value {
+        Value::Boolean(value) => value.hash(&mut hasher),
+        Value::Integer(value) => value.hash(&mut hasher),
+        Value::Float(value) => value.to_bits().hash(&mut hasher),
+        Value::Text(value) => value.hash(&mut hasher),
+    }
+    hasher.finish()
+}
