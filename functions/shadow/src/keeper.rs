@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use fieldline_model::{DeviceId, Metric, Timestamp, Value};
 use fieldline_wire::Block;
 
-use crate::newest::newest_of;
+use crate::newest::{newest_of, offer};
 use crate::{Metrics, Sample, UNCHANGED_MS};
 
 /// The limits of a [`Keeper`].
@@ -18,12 +18,14 @@ pub struct KeeperConfig {
     /// Metrics that are remembered at most, all devices together. Beyond it a quarter of the devices is
     /// forgotten, those first that have been silent for longest; what they have to show is handed out.
     pub series_max: usize,
+    /// Metrics of forgotten devices that may wait to be handed out; what is beyond is lost, and counted.
+    pub overdue_max: usize,
 }
 
 impl Default for KeeperConfig {
-    /// 10 s; 200,000 series, some 30 MB.
+    /// 10 s; 200,000 series, some 30 MB, and half as many that wait.
     fn default() -> Self {
-        Self { period_ms: 10_000, series_max: 200_000 }
+        Self { period_ms: 10_000, series_max: 200_000, overdue_max: 100_000 }
     }
 }
 
@@ -37,8 +39,8 @@ pub struct Keeper {
     config: KeeperConfig,
     devices: HashMap<DeviceId, Device>,
     series: usize,
-    /// Of devices that were forgotten before their time; at most `series_max` metrics.
-    overdue: Vec<Due>,
+    /// Of devices that were forgotten before their time.
+    overdue: HashMap<DeviceId, Metrics>,
     overdue_series: usize,
     /// Counts blocks: the age of devices.
     turn: u64,
@@ -118,8 +120,13 @@ impl Keeper {
 
     /// What is to be shown at `now_ms`; at most `devices_max` devices.
     pub fn due(&mut self, now_ms: i64, devices_max: usize) -> Vec<Due> {
-        let mut due: Vec<Due> = self.overdue.drain(..self.overdue.len().min(devices_max)).collect();
-        self.overdue_series = self.overdue.iter().map(|(_, metrics)| metrics.len()).sum();
+        let mut taken = 0;
+        let first = self.overdue.extract_if(|_, _| {
+            taken += 1;
+            taken <= devices_max
+        });
+        let mut due: Vec<Due> = first.collect();
+        self.overdue_series -= due.iter().map(|(_, metrics)| metrics.len()).sum::<usize>();
         let period_ms = self.config.period_ms;
         for (id, device) in &mut self.devices {
             if due.len() >= devices_max {
@@ -141,7 +148,7 @@ impl Keeper {
     /// Everything that is to be shown, whatever the time: at the end.
     pub fn rest(&mut self) -> Vec<Due> {
         self.overdue_series = 0;
-        let mut rest = std::mem::take(&mut self.overdue);
+        let mut rest: Vec<Due> = std::mem::take(&mut self.overdue).into_iter().collect();
         let devices = self.devices.iter_mut().filter(|(_, device)| device.stirred);
         rest.extend(
             devices
@@ -149,6 +156,11 @@ impl Keeper {
                 .filter(|(_, metrics)| !metrics.is_empty()),
         );
         rest
+    }
+
+    /// Whether readings of the device have come lately.
+    pub fn knows(&self, device: &str) -> bool {
+        self.devices.contains_key(device)
     }
 
     /// How many values were not handed out since more devices came than can be remembered.
@@ -188,12 +200,16 @@ impl Keeper {
     }
 
     fn push_overdue(&mut self, device: DeviceId, metrics: Metrics) {
-        if self.overdue_series + metrics.len() > self.config.series_max.saturating_mul(2) {
-            self.lost += metrics.len() as u64;
-            return;
+        let waiting = self.overdue.entry(device).or_default();
+        for (metric, sample) in metrics {
+            let known = waiting.contains_key(&metric);
+            if !known && self.overdue_series >= self.config.overdue_max {
+                self.lost += 1;
+                continue;
+            }
+            self.overdue_series += usize::from(!known);
+            offer(waiting, &metric, sample);
         }
-        self.overdue_series += metrics.len();
-        self.overdue.push((device, metrics));
     }
 }
 
