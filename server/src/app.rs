@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use axum::Router;
 use fieldline_model::{AckMessage, GatewayId, GatewayTopic};
 use fieldline_mqtt::{Broker, Message, QoS, TlsServer};
-use fieldline_store::{SqliteConfig, SqliteStore};
+use fieldline_store::{SqliteConfig, SqliteStore, TimeSeriesStore};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -25,6 +25,7 @@ use crate::functions::{self, Invoker, Line};
 use crate::http::{self, Face};
 use crate::intake::{self, Intake, StorageQueue};
 use crate::quarantine::QuarantineDesk;
+use crate::reported::{Noting, Reported, Stored};
 use crate::retention;
 use crate::shadows::{self, ShadowDesk};
 use crate::stop;
@@ -44,6 +45,8 @@ pub struct Server {
     work: watch::Sender<bool>,
     door_tasks: Vec<JoinHandle<()>>,
     work_tasks: Vec<JoinHandle<()>>,
+    /// Shows what the work has come to; told to end when that is finished.
+    last_word: Option<(watch::Sender<bool>, JoinHandle<()>)>,
     /// None where the functions run elsewhere.
     store: Option<Arc<SqliteStore>>,
 }
@@ -72,6 +75,7 @@ impl Server {
             work,
             door_tasks: Vec::new(),
             work_tasks: Vec::new(),
+            last_word: None,
             store: None,
         };
         let (broker, router) = match config.functions.clone() {
@@ -124,6 +128,10 @@ impl Server {
         for task in self.work_tasks {
             finished(task.await);
         }
+        if let Some((ending, task)) = self.last_word {
+            ending.send_replace(true);
+            finished(task.await);
+        }
         if let Some(store) = self.store
             && let Err(error) = store.close().await
         {
@@ -142,16 +150,19 @@ impl Server {
         let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
         let quarantine = QuarantineDesk::start(store.clone());
         let (direct, offers) = Direct::new(config.gateway.clone(), quarantine, counters.clone());
-        let own = OwnStream::open(&config.gateway, store.clone(), store.clone(), counters.clone()).await?;
+        let reported = Reported::new(config.shadows.telemetry_every);
+        let noting: Arc<dyn TimeSeriesStore> =
+            Arc::new(Noting { store: store.clone(), reported: reported.clone() });
+        let own = OwnStream::open(&config.gateway, noting.clone(), store.clone(), counters.clone()).await?;
         let (intake, jobs) = Intake::new();
         let (books, reports) = BooksDesk::new();
         let (shadows, requests) = ShadowDesk::new();
-        let back = Back::Store { intake, direct: direct.clone(), books, shadows };
+        let back = Back::Store { intake, direct: direct.clone(), books, shadows, reported: reported.clone() };
         let desk = Arc::new(Desk { back, waiting: waiting.clone(), counters: counters.clone() });
         let broker = Broker::new(config.mqtt.limits.clone(), desk.clone());
         let service = shadows::Service { store: store.clone(), broker: broker.clone() };
         let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(broker.clone()));
-        let function = storage::Context { store: store.clone(), ledger: store.clone(), acks: acks.clone() };
+        let function = storage::Context { store: noting, ledger: store.clone(), acks: acks.clone() };
         let queue = StorageQueue::start(function, counters.clone());
         let context = ingest::Context {
             limits: fieldline_wire::Limits::default(),
@@ -160,15 +171,30 @@ impl Server {
         };
         self.work_tasks.extend([
             tokio::spawn(intake::run(jobs, context, counters.clone(), ending.clone())),
-            tokio::spawn(books::run(reports, store.clone(), counters.clone(), ending.clone())),
+            tokio::spawn(books::run(
+                reports,
+                store.clone(),
+                reported.clone(),
+                counters.clone(),
+                ending.clone(),
+            )),
             tokio::spawn(shadows::run(requests, service.clone(), ending.clone())),
             tokio::spawn(own.run(offers, ending)),
         ]);
+        self.start_last_word(reported, service.clone(), store);
         let api = query::State::new(store.clone(), store.clone(), now).with_own(config.gateway.clone());
         let face = Face { direct, waiting, counters: counters.clone() };
         let router = http::with_store(face, api, config.http.body_bytes_max);
         let router = router.merge(shadows::router(service));
         Ok((broker.clone(), routes(router, desk, counters, broker)))
+    }
+
+    /// The shadows follow what has been done, and so end after it.
+    fn start_last_word(&mut self, reported: Reported, things: shadows::Service, store: &Arc<SqliteStore>) {
+        let (ending, told) = watch::channel(false);
+        let stored = Stored { readings: store.clone(), ledger: store.clone() };
+        let task = tokio::spawn(reported.run(Arc::new(things), stored, told));
+        self.last_word = Some((ending, task));
     }
 
     /// The tasks between broker and functions elsewhere.

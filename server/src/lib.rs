@@ -33,6 +33,7 @@ mod http;
 mod intake;
 mod quarantine;
 pub mod replay;
+mod reported;
 mod retention;
 pub mod serve;
 mod shadows;

@@ -30,6 +30,14 @@ pub struct Newest {
 }
 
 impl Sample {
+    /// What can be shown of a reading that arrived at `received`: nothing if it is bad, not finite, or from
+    /// a far future.
+    pub fn of(time: Timestamp, value: ValueRef<'_>, quality: Quality, received: Timestamp) -> Option<Self> {
+        let finite = !matches!(value, ValueRef::Float(value) if !value.is_finite());
+        let shown = quality != Quality::Bad && finite && time <= ahead(received);
+        shown.then(|| Self { at_us: time.nanos().div_euclid(1_000), value: value.to_value() })
+    }
+
     /// Whether it takes the place of `other`: it is newer, or as old and comes later in an order of values
     /// that has no meaning but makes the outcome the same in whichever order they come.
     pub fn supersedes(&self, other: &Self) -> bool {
@@ -75,28 +83,37 @@ pub(crate) fn offer(metrics: &mut Metrics, metric: &Metric, sample: Sample) {
     }
 }
 
-/// The newest reading of a column that can be shown: not bad, finite, and not from a far future. Of
-/// several at one time it is the last.
+fn ahead(received: Timestamp) -> Timestamp {
+    received.saturating_add_nanos(AHEAD_NANOS_MAX)
+}
+
+/// The newest reading of a column that can be shown, see [`Sample::of`]. Of several at one time it is the
+/// last.
 pub fn newest_of(column: &Column, received: Timestamp) -> Option<Sample> {
-    let ahead = received.saturating_add_nanos(AHEAD_NANOS_MAX).nanos();
-    // Mostly it is simply the last one.
+    let ahead = ahead(received).nanos();
     let mut newest: Option<(usize, i64)> = None;
-    for (index, &nanos) in column.times.iter().enumerate() {
-        let later = newest.is_none_or(|(_, held)| nanos >= held);
-        if later && nanos <= ahead && shown(column, index) {
+    // From the end, since it is mostly the last one: of the others only the time is looked at then.
+    for (index, &nanos) in column.times.iter().enumerate().rev() {
+        if newest.is_none_or(|(_, held)| nanos > held) && nanos <= ahead && can_show(column, index) {
             newest = Some((index, nanos));
         }
     }
     let (index, nanos) = newest?;
-    Some(Sample { at_us: nanos.div_euclid(1_000), value: value(&column.values, index)?.to_value() })
+    let quality = quality(column, index);
+    Sample::of(Timestamp::from_nanos(nanos), value(&column.values, index)?, quality, received)
 }
 
-fn shown(column: &Column, index: usize) -> bool {
-    column.qualities.get(index) != Some(&Quality::Bad)
-        && match &column.values {
-            Values::Float(values) => values.get(index).is_some_and(|value| value.is_finite()),
-            _ => true,
-        }
+fn can_show(column: &Column, index: usize) -> bool {
+    let finite = match &column.values {
+        Values::Float(values) => values.get(index).is_some_and(|value| value.is_finite()),
+        _ => true,
+    };
+    finite && quality(column, index) != Quality::Bad
+}
+
+/// None is written down where all are good.
+fn quality(column: &Column, index: usize) -> Quality {
+    column.qualities.get(index).copied().unwrap_or_default()
 }
 
 fn value(values: &Values, index: usize) -> Option<ValueRef<'_>> {

@@ -35,6 +35,25 @@ pub async fn presence(event: &Presence, things: &dyn Things) -> Result<Written, 
     write(id(&event.thing, NAME), things, |document, _room| revise(document, event)).await
 }
 
+/// A server that has lost its connections without a word, because it was killed, says so of a thing that is
+/// shown as connected by a connection before `life`, the least number of its present life. When the thing
+/// was seen last is not known, so that time stays.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn gone(thing: &ThingName, life: u64, things: &dyn Things) -> Result<Written, Error> {
+    let shown = |document: &Document, name: &str| document.reported.get(name).cloned().unwrap_or_default();
+    write(id(thing, NAME), things, |document, _room| {
+        let mut change = Map::new();
+        let earlier = shown(document, "session").as_u64().is_some_and(|session| session < life);
+        if shown(document, "connected") == true && earlier {
+            change.insert("connected".to_owned(), json!(false));
+        }
+        Revision { change, dropped: 0 }
+    })
+    .await
+}
+
 impl Presence {
     /// Whether this happened after `other`, of the same thing.
     pub fn supersedes(&self, other: &Self) -> bool {

@@ -4,6 +4,7 @@
 
 mod data_plane;
 mod functions;
+mod reported;
 mod shadows;
 mod stand_in;
 

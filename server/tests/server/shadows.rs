@@ -6,7 +6,7 @@ use fieldline_mqtt::Message;
 use super::*;
 
 /// A client that hears everything about a thing's shadows.
-async fn listener(site: &Site, client_id: &str, thing: &str) -> Connection {
+pub(super) async fn listener(site: &Site, client_id: &str, thing: &str) -> Connection {
     let mut connection = site.mqtt(client_id).await;
     let filter = format!("$aws/things/{thing}/shadow/#");
     connection.subscribe(&[(filter.as_str(), QoS::AtLeastOnce)]).unwrap();
@@ -18,7 +18,7 @@ async fn listener(site: &Site, client_id: &str, thing: &str) -> Connection {
 }
 
 /// The next message that is no request.
-async fn reply(connection: &mut Connection) -> (String, Value) {
+pub(super) async fn reply(connection: &mut Connection) -> (String, Value) {
     loop {
         if let Event::Message { message, id, .. } = next(connection).await {
             if let Some(id) = id {
@@ -37,7 +37,7 @@ fn ask(connection: &mut Connection, topic: &str, request: &Value) {
     connection.publish(topic, payload, QoS::AtLeastOnce, false).unwrap().unwrap();
 }
 
-async fn http(site: &Site, method: Method, path: &str, body: &str) -> (u16, String, Value) {
+pub(super) async fn http(site: &Site, method: Method, path: &str, body: &str) -> (u16, String, Value) {
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let request = axum::http::Request::builder().method(method).uri(format!("{}{path}", site.url()));
     let response = client.request(request.body(Full::new(body.to_owned().into())).unwrap()).await.unwrap();

@@ -4,7 +4,7 @@ use fieldline_model::{Books, LaneBooks, RangeSet, Reason, SeqRange, ThingName};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Presence, health, presence};
+use crate::{Presence, gone, health, presence};
 
 fn event(connected: bool, at_ms: i64, session: u64) -> Presence {
     let thing = ThingName::new("gw-1").unwrap();
@@ -60,6 +60,21 @@ proptest! {
             assert_eq!(shelf.reported("gw-1~presence")["last_seen"], json!(DAY_MS + 11_000));
         });
     }
+}
+
+#[test]
+fn a_thing_of_an_earlier_life_is_gone_unless_it_is_back() {
+    runtime().block_on(async {
+        let shelf = Shelf::default();
+        let thing = ThingName::new("gw-1").unwrap();
+        assert_eq!(gone(&thing, 9, &shelf).await.unwrap(), Written::Unchanged);
+        presence(&event(true, 0, 8), &shelf).await.unwrap();
+        gone(&thing, 9, &shelf).await.unwrap();
+        let expected = json!({ "connected": false, "last_seen": DAY_MS, "session": 8 });
+        assert_eq!(shelf.reported("gw-1~presence"), expected);
+        presence(&event(true, 1, 9), &shelf).await.unwrap();
+        assert_eq!(gone(&thing, 9, &shelf).await.unwrap(), Written::Unchanged);
+    });
 }
 
 fn books(buffered: u64) -> Books {
