@@ -5,7 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use fieldline_model::{DeviceId, Metric, Timestamp, Value};
-use fieldline_wire::Block;
+use fieldline_wire::{Block, Column};
 
 use crate::newest::{newest_of, offer};
 use crate::{Metrics, Sample, UNCHANGED_MS};
@@ -80,23 +80,17 @@ impl Keeper {
     /// Takes in a block that has been stored. It allocates nothing for what is known, but the text of a text.
     pub fn note(&mut self, block: &Block, received: Timestamp) {
         self.turn += 1;
-        for column in &block.columns {
-            let Some(sample) = newest_of(column, received) else { continue };
-            if !self.devices.contains_key(column.device.as_str()) {
-                self.devices.insert(column.device.clone(), Device::default());
-            }
-            let Some(device) = self.devices.get_mut(column.device.as_str()) else { continue };
-            device.turn = self.turn;
-            match device.metrics.get_mut(column.metric.as_str()) {
-                Some(held) if sample.supersedes(&held.newest) => {
-                    held.newest = sample;
-                    device.stirred = true;
-                }
-                Some(_) => {}
+        // A device's columns mostly stand together.
+        for columns in block.columns.chunk_by(|one, next| one.device == next.device) {
+            let Some(id) = columns.first().map(|column| &column.device) else { continue };
+            match self.devices.get_mut(id) {
+                Some(device) => self.series += device.note(columns, self.turn, received),
                 None => {
-                    device.metrics.insert(column.metric.clone(), Held { newest: sample, shown: None });
-                    device.stirred = true;
-                    self.series += 1;
+                    let mut device = Device::default();
+                    self.series += device.note(columns, self.turn, received);
+                    if !device.metrics.is_empty() {
+                        self.devices.insert(id.clone(), device);
+                    }
                 }
             }
         }
@@ -214,6 +208,24 @@ impl Keeper {
 }
 
 impl Device {
+    /// How many metrics are new.
+    fn note(&mut self, columns: &[Column], turn: u64, received: Timestamp) -> usize {
+        self.turn = turn;
+        let before = self.metrics.len();
+        for column in columns {
+            let Some(sample) = newest_of(column, received) else { continue };
+            match self.metrics.get_mut(&column.metric) {
+                Some(held) if sample.supersedes(&held.newest) => held.newest = sample,
+                Some(_) => continue,
+                None => {
+                    drop(self.metrics.insert(column.metric.clone(), Held { newest: sample, shown: None }))
+                }
+            }
+            self.stirred = true;
+        }
+        self.metrics.len() - before
+    }
+
     /// What is to be shown; it counts as shown from now on.
     fn take(&mut self) -> Metrics {
         self.stirred = false;
