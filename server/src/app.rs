@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use axum::{Router, middleware};
 use fieldline_model::{AckMessage, GatewayId, GatewayTopic};
 use fieldline_mqtt::{Broker, Message, QoS, TlsServer};
-use fieldline_store::{SqliteConfig, SqliteStore};
+use fieldline_store::{SqliteConfig, SqliteStore, TimeSeriesStore};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -30,6 +30,7 @@ use crate::https::{Peer, TlsListener};
 use crate::intake::{self, Intake, StorageQueue};
 use crate::quarantine::QuarantineDesk;
 use crate::registry::{self, ControlPlane, Keeper, Sightings, Signer};
+use crate::reported::{Noting, Reported, Stored};
 use crate::retention;
 use crate::shadows::{self, ShadowDesk};
 use crate::stop;
@@ -52,6 +53,8 @@ pub struct Server {
     work: watch::Sender<bool>,
     door_tasks: Vec<JoinHandle<()>>,
     work_tasks: Vec<JoinHandle<()>>,
+    /// Shows what the work has come to; told to end when that is finished.
+    last_word: Option<(watch::Sender<bool>, JoinHandle<()>)>,
     /// None where the functions run elsewhere.
     store: Option<Arc<SqliteStore>>,
 }
@@ -82,6 +85,7 @@ impl Server {
             work,
             door_tasks: Vec::new(),
             work_tasks: Vec::new(),
+            last_word: None,
             store: None,
         };
         let Parts { broker, router, devices, access } = match config.functions.clone() {
@@ -148,6 +152,10 @@ impl Server {
         for task in self.work_tasks {
             finished(task.await);
         }
+        if let Some((ending, task)) = self.last_word {
+            ending.send_replace(true);
+            finished(task.await);
+        }
         if let Some(store) = self.store
             && let Err(error) = store.close().await
         {
@@ -173,9 +181,12 @@ impl Server {
         let (sightings, seen) = Sightings::new(keeper.handle().clone(), config.registry.devices);
         let (direct, offers) =
             Direct::new(config.gateway.clone(), quarantine, counters.clone(), sightings.clone());
+        let reported = Reported::new(config.shadows.telemetry_every);
+        let noting: Arc<dyn TimeSeriesStore> =
+            Arc::new(Noting { store: store.clone(), reported: reported.clone() });
         let own = OwnStream::open(
             &config.gateway,
-            store.clone(),
+            noting.clone(),
             store.clone(),
             counters.clone(),
             sightings.clone(),
@@ -184,7 +195,7 @@ impl Server {
         let (intake, jobs) = Intake::new();
         let (books, reports) = BooksDesk::new();
         let (shadows, requests) = ShadowDesk::new();
-        let back = Back::Store { intake, direct: direct.clone(), books, shadows };
+        let back = Back::Store { intake, direct: direct.clone(), books, shadows, reported: reported.clone() };
         let desk = Arc::new(Desk {
             back,
             waiting: waiting.clone(),
@@ -194,7 +205,7 @@ impl Server {
         let broker = Broker::new(config.mqtt.limits.clone(), desk.clone());
         let service = shadows::Service { store: store.clone(), broker: broker.clone() };
         let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(broker.clone()));
-        let function = storage::Context { store: store.clone(), ledger: store.clone(), acks: acks.clone() };
+        let function = storage::Context { store: noting, ledger: store.clone(), acks: acks.clone() };
         let queue = StorageQueue::start(function, counters.clone(), sightings.clone());
         let context = ingest::Context {
             limits: fieldline_wire::Limits::default(),
@@ -203,7 +214,13 @@ impl Server {
         };
         self.work_tasks.extend([
             tokio::spawn(intake::run(jobs, context, counters.clone(), ending.clone())),
-            tokio::spawn(books::run(reports, store.clone(), counters.clone(), ending.clone())),
+            tokio::spawn(books::run(
+                reports,
+                store.clone(),
+                reported.clone(),
+                counters.clone(),
+                ending.clone(),
+            )),
             tokio::spawn(shadows::run(requests, service.clone(), ending.clone())),
             tokio::spawn(access::turn_away(
                 access.clone(),
@@ -214,6 +231,7 @@ impl Server {
             tokio::spawn(registry::run_sightings(seen, sightings, keeper.clone(), ending.clone())),
             tokio::spawn(own.run(offers, ending)),
         ]);
+        self.start_last_word(reported, service.clone(), store);
         let api = query::State::new(store.clone(), store.clone(), now).with_own(config.gateway.clone());
         let face = Face { direct, waiting, counters: counters.clone() };
         let router = http::with_store(face.clone(), api, config.http.body_bytes_max);
@@ -234,6 +252,14 @@ impl Server {
             .merge(registry::api_router(keeper, store.clone()))
             .merge(certs::router(authority));
         Ok(Parts { broker: broker.clone(), router: routes(router, desk, counters, broker), devices, access })
+    }
+
+    /// The shadows follow what has been done, and so end after it.
+    fn start_last_word(&mut self, reported: Reported, things: shadows::Service, store: &Arc<SqliteStore>) {
+        let (ending, told) = watch::channel(false);
+        let stored = Stored { readings: store.clone(), ledger: store.clone() };
+        let task = tokio::spawn(reported.run(Arc::new(things), stored, told));
+        self.last_word = Some((ending, task));
     }
 
     /// The tasks between broker and functions elsewhere.

@@ -17,6 +17,7 @@ use crate::data_plane::PAYLOAD_BYTES_MAX;
 use crate::direct::{Direct, Done};
 use crate::functions::{Errand, Line, Rule};
 use crate::intake::{Intake, Job};
+use crate::reported::Reported;
 use crate::shadows::{Request, ShadowDesk};
 use crate::waiting::Waiting;
 
@@ -43,6 +44,8 @@ pub(crate) enum Back {
         books: BooksDesk,
         /// For requests to things' shadows.
         shadows: ShadowDesk,
+        /// For what things report by being connected.
+        reported: Reported,
     },
     /// Functions elsewhere.
     Functions(Line),
@@ -67,10 +70,12 @@ impl Application for Desk {
 
     fn connected(&self, client: &ClientInfo) {
         self.access.connected(client);
+        self.presence(client, true);
     }
 
     fn disconnected(&self, client: &ClientInfo) {
         self.access.disconnected(client);
+        self.presence(client, false);
     }
 
     fn publish(&self, client: &ClientInfo, message: Message, receipt: Receipt) {
@@ -82,6 +87,12 @@ impl Application for Desk {
 }
 
 impl Desk {
+    fn presence(&self, client: &ClientInfo, connected: bool) {
+        if let Back::Store { reported, .. } = &self.back {
+            reported.presence(client, connected);
+        }
+    }
+
     /// Whether the data plane may publish to `topic`. Acknowledgements come that way from a
     /// `storage` that runs elsewhere; with the store in this process nobody but it speaks for it.
     pub(crate) fn may_publish_by_http(&self, topic: &str) -> bool {

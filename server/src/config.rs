@@ -27,6 +27,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// The registry of things.
     pub registry: RegistrySettings,
+    /// What the server shows of things in their shadows by itself.
+    pub shadows: ShadowSettings,
     /// Where the functions run, for instance `http://127.0.0.1:9000`; none: in this process, with
     /// the store. Blocks and books then become asynchronous invocations of `ingest` there,
     /// `/api/v1/*` becomes calls of `query`, and `data`, `gateway` and `store` mean nothing.
@@ -162,6 +164,16 @@ pub enum Devices {
     Known,
 }
 
+/// What the server shows of things in their shadows by itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShadowSettings {
+    /// The shadow `telemetry` of a device, with its newest readings, is updated at most once in so long, such
+    /// as `"10s"`, and only on change; `"off"`: there is none. 100 ms to a day.
+    #[serde(deserialize_with = "duration_or_off")]
+    pub telemetry_every: Option<Duration>,
+}
+
 /// Why a configuration cannot be used although each key is well formed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -249,7 +261,17 @@ impl Config {
             ("invoke.timeout_ms", invoke.timeout_ms, 10..=900_000, "must be 10 to 900000 (15 minutes)"),
             ("invoke.patience_ms", invoke.patience_ms, 10..=900_000, "must be 10 to 900000 (15 minutes)"),
         ];
-        for (key, value, bounds, expected) in bounds {
+        let every_ms = self.shadows.telemetry_every.map(|every| u64::try_from(every.as_millis()));
+        let every_ms = every_ms.map(|every_ms| every_ms.unwrap_or(u64::MAX));
+        let every = every_ms.map(|every_ms| {
+            (
+                "shadows.telemetry_every",
+                every_ms,
+                100..=86_400_000,
+                "must be 100ms to 1day, or off (told in ms)",
+            )
+        });
+        for (key, value, bounds, expected) in bounds.into_iter().chain(every) {
             if !bounds.contains(&value) {
                 return Err(ConfigError::Limit { key, value, expected });
             }
@@ -267,6 +289,7 @@ impl Default for Config {
             http: HttpSettings::default(),
             store: StoreSettings::default(),
             registry: RegistrySettings::default(),
+            shadows: ShadowSettings::default(),
             functions: None,
             invoke: InvokeSettings::default(),
         }
@@ -294,8 +317,24 @@ impl Default for HttpSettings {
     }
 }
 
+impl Default for ShadowSettings {
+    fn default() -> Self {
+        Self { telemetry_every: Some(Duration::from_secs(10)) }
+    }
+}
+
 fn address_or_off<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
     parse_listen(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+}
+
+fn duration_or_off<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text == "off" {
+        return Ok(None);
+    }
+    humantime::parse_duration(&text).map(Some).map_err(|_not_a_duration| {
+        serde::de::Error::custom(format!("\"{text}\" is neither a duration such as 10s nor \"off\""))
+    })
 }
 
 /// Reads `address:port`, or `off`, as flags and keys have it.
@@ -375,12 +414,18 @@ mod tests {
             ("[mqtt]\nwaiting_bytes_max = 10", "mqtt.waiting_bytes_max"),
             ("[invoke]\nin_flight_max = 0", "invoke.in_flight_max"),
             ("[invoke]\npatience_ms = 1", "invoke.patience_ms"),
+            ("[shadows]\ntelemetry_every = \"99ms\"", "shadows.telemetry_every"),
+            ("[shadows]\ntelemetry_every = \"2days\"", "shadows.telemetry_every"),
         ] {
             let error = parse::<Config>(text).unwrap().check().unwrap_err().to_string();
             assert!(error.starts_with(key), "{text}: {error}");
         }
         let error = parse::<Config>("[mqtt]\nlisten = \"here\"").unwrap_err();
         assert!(error.starts_with("line 2: \"here\" is neither an address"), "{error}");
+        let error = parse::<Config>("[shadows]\ntelemetry_every = \"often\"").unwrap_err();
+        assert!(error.contains("neither a duration such as 10s"), "{error}");
+        let off: Config = parse("[shadows]\ntelemetry_every = \"off\"").unwrap();
+        assert_eq!(off.shadows.telemetry_every, None);
         let error = parse::<Config>("functions = \"https://x\"").unwrap_err();
         assert!(error.contains("plain http only"), "{error}");
     }

@@ -41,6 +41,7 @@ mod intake;
 mod quarantine;
 mod registry;
 pub mod replay;
+mod reported;
 mod retention;
 pub mod serve;
 mod shadows;

@@ -180,6 +180,14 @@ impl Emulator {
         self.iot(&format!("/policies/{name}"), &json!({ "policyDocument": "{}" })).map(drop)
     }
 
+    /// Makes a thing of AWS IoT. moto knows shadows of such only, unlike AWS IoT.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn create_thing(&self, name: &str) -> Result<()> {
+        self.iot(&format!("/things/{name}"), &json!({})).map(drop)
+    }
+
     /// The certificates that a gateways' policy is attached to.
     ///
     /// # Errors
@@ -199,14 +207,6 @@ impl Emulator {
         }
         ensure!(answer.status == 200, "{path}: {}", answer.body);
         Ok(Some(serde_json::from_str(&answer.body)?))
-    }
-
-    /// Makes a thing of AWS IoT.
-    ///
-    /// # Errors
-    /// The emulator refuses.
-    pub fn create_thing(&self, name: &str) -> Result<()> {
-        self.iot(&format!("/things/{name}"), &json!({})).map(drop)
     }
 
     /// A `POST` of AWS IoT's control plane.

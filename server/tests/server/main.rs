@@ -8,6 +8,7 @@ mod gateway_config;
 mod https;
 mod identity;
 mod registry;
+mod reported;
 mod shadow_rules;
 mod shadows;
 mod stand_in;
