@@ -1,61 +1,44 @@
-//! The server put together: store, functions, broker and HTTP, started and stopped in order.
+//! The server put together: listeners, broker, HTTP, and what works behind them, started and stopped in order.
+
+mod doors;
+mod site;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
-use async_trait::async_trait;
-use axum::{Router, middleware};
-use fieldline_model::{AckMessage, GatewayId, GatewayTopic};
-use fieldline_mqtt::{Broker, Message, QoS, TlsServer};
-use fieldline_store::{SqliteConfig, SqliteStore, TimeSeriesStore};
-use tokio::net::{TcpListener, TcpSocket};
+use axum::Router;
+use fieldline_mqtt::Broker;
+use fieldline_store::SqliteStore;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::access::{self, Access, NoCertificates, identify};
-use crate::books::{self, BooksDesk};
-use crate::broker::{Back, Desk, now};
-use crate::certs::{self, Authority};
-use crate::config::{Config, Endpoint, TlsSettings};
+use self::doors::{Addresses, Doors};
+use self::site::{Ending, Site};
+use crate::access::{Access, NoCertificates};
+use crate::broker::{Back, Desk};
+use crate::config::{Config, Endpoint};
 use crate::counters::Counters;
 use crate::data_plane::{self, DataPlane};
-use crate::direct::{Direct, OwnStream};
 use crate::functions::{self, Invoker, Line};
-use crate::gateway_config;
-use crate::http::{self, Face};
-use crate::https::{Peer, TlsListener};
-use crate::intake::{self, Intake, StorageQueue};
-use crate::quarantine::QuarantineDesk;
-use crate::registry::{self, ControlPlane, Keeper, Sightings, Signer};
-use crate::reported::{Noting, Reported, Stored};
+use crate::http;
 use crate::retention;
-use crate::shadows::{self, ShadowDesk};
-use crate::stop;
 use crate::waiting::Waiting;
 
 /// How long open requests may take to end at shutdown.
 const DOORS_CLOSE: Duration = Duration::from_secs(10);
-/// Connections that may wait to be taken, per listener; the system may allow less (`net.core.somaxconn`).
-const BACKLOG: u32 = 4096;
 
 /// A running server. Dropping it without [`Server::stop`] loses nothing that was acknowledged.
 #[derive(Debug)]
 pub struct Server {
-    mqtt: Option<SocketAddr>,
-    mqtts: Option<SocketAddr>,
-    http: Option<SocketAddr>,
-    https: Option<SocketAddr>,
+    addresses: Addresses,
     /// First the doors are closed, then what is inside is finished.
     doors: watch::Sender<bool>,
     work: watch::Sender<bool>,
     door_tasks: Vec<JoinHandle<()>>,
     work_tasks: Vec<JoinHandle<()>>,
-    /// Shows what the work has come to; told to end when that is finished.
-    last_word: Option<(watch::Sender<bool>, JoinHandle<()>)>,
     /// None where the functions run elsewhere.
+    last_word: Option<Ending>,
     store: Option<Arc<SqliteStore>>,
 }
 
@@ -68,19 +51,11 @@ impl Server {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let config = config.with_identity();
         config.check()?;
-        let tls = config.mqtt.tls.as_ref().map(|tls| tls_server(tls, &config.data)).transpose()?;
-        let mqtt = bind("mqtt.listen", "--mqtt", config.mqtt.listen)?;
-        let mqtts = bind("mqtt.tls.listen", "the file", config.mqtt.tls.as_ref().map(|tls| tls.listen))?;
-        let http = bind("http.listen", "--http", config.http.listen)?;
-        let https = bind("http.tls_listen", "the file", config.http.tls_listen)?;
-
+        let listeners = Doors::bind(&config)?;
         let (doors, closing) = watch::channel(false);
         let (work, ending) = watch::channel(false);
         let mut server = Self {
-            mqtt: address(mqtt.as_ref()),
-            mqtts: address(mqtts.as_ref()),
-            http: address(http.as_ref()),
-            https: address(https.as_ref()),
+            addresses: listeners.addresses(),
             doors,
             work,
             door_tasks: Vec::new(),
@@ -88,54 +63,39 @@ impl Server {
             last_word: None,
             store: None,
         };
-        let Parts { broker, router, devices, access } = match config.functions.clone() {
+        let parts = match config.functions.clone() {
             Some(functions) => server.start_with_functions(&config, functions, ending),
             None => {
-                let store = Arc::new(open_store(&config).await?);
-                server.store = Some(store.clone());
-                server.start_retention(&config, &store, closing.clone());
-                server.start_with_store(&config, &store, ending).await?
+                let site = Site::start(&config, ending).await?;
+                server.work_tasks.extend(site.work);
+                server.last_word = Some(site.last_word);
+                server.start_retention(&config, &site.store, closing.clone());
+                server.store = Some(site.store);
+                site.parts
             }
         };
-        if let Some(listener) = mqtt {
-            server.open_broker(&broker, listener, None, closing.clone());
-        }
-        if let (Some(listener), Some(tls)) = (https, &tls) {
-            let listener = TlsListener::new(listener, tls.clone())?;
-            let devices = devices.layer(middleware::from_fn_with_state(access, identify));
-            let service = devices.into_make_service_with_connect_info::<Peer>();
-            let shutdown = stop::told_by(closing.clone());
-            server.open_http(axum::serve(listener, service).with_graceful_shutdown(shutdown).into_future());
-        }
-        if let (Some(listener), Some(tls)) = (mqtts, tls) {
-            server.open_broker(&broker, listener, Some(tls), closing.clone());
-        }
-        if let Some(listener) = http {
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            let shutdown = stop::told_by(closing);
-            server.open_http(axum::serve(listener, service).with_graceful_shutdown(shutdown).into_future());
-        }
+        server.door_tasks.extend(listeners.open(parts, &closing)?);
         Ok(server)
     }
 
     /// Where the broker listens without TLS.
     pub fn mqtt_address(&self) -> Option<SocketAddr> {
-        self.mqtt
+        self.addresses.mqtt
     }
 
     /// Where the broker listens with mutual TLS.
     pub fn mqtts_address(&self) -> Option<SocketAddr> {
-        self.mqtts
+        self.addresses.mqtts
     }
 
     /// Where the data plane listens with mutual TLS.
     pub fn https_address(&self) -> Option<SocketAddr> {
-        self.https
+        self.addresses.https
     }
 
     /// Where the HTTP API listens.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http
+        self.addresses.http
     }
 
     /// Takes nothing more in, finishes what is in hand, and closes the store.
@@ -163,105 +123,6 @@ impl Server {
         }
     }
 
-    /// The tasks between broker and store.
-    async fn start_with_store(
-        &mut self,
-        config: &Config,
-        store: &Arc<SqliteStore>,
-        ending: watch::Receiver<bool>,
-    ) -> anyhow::Result<Parts> {
-        let counters = Counters::new();
-        let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
-        let quarantine = QuarantineDesk::start(store.clone());
-        let keeper = Keeper::open(store.clone()).await?;
-        let access = Access::new(
-            Arc::new(access::Registered::new(keeper.handle().clone())),
-            config.lets_strangers_in(),
-        );
-        let (sightings, seen) = Sightings::new(keeper.handle().clone(), config.registry.devices);
-        let (direct, offers) =
-            Direct::new(config.gateway.clone(), quarantine, counters.clone(), sightings.clone());
-        let reported = Reported::new(config.shadows.telemetry_every);
-        let noting: Arc<dyn TimeSeriesStore> =
-            Arc::new(Noting { store: store.clone(), reported: reported.clone() });
-        let own = OwnStream::open(
-            &config.gateway,
-            noting.clone(),
-            store.clone(),
-            counters.clone(),
-            sightings.clone(),
-        )
-        .await?;
-        let (intake, jobs) = Intake::new();
-        let (books, reports) = BooksDesk::new();
-        let (shadows, requests) = ShadowDesk::new();
-        let back = Back::Store { intake, direct: direct.clone(), books, shadows, reported: reported.clone() };
-        let desk = Arc::new(Desk {
-            back,
-            waiting: waiting.clone(),
-            counters: counters.clone(),
-            access: access.clone(),
-        });
-        let broker = Broker::new(config.mqtt.limits.clone(), desk.clone());
-        let service = shadows::Service { store: store.clone(), broker: broker.clone() };
-        let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(broker.clone()));
-        let function = storage::Context { store: noting, ledger: store.clone(), acks: acks.clone() };
-        let queue = StorageQueue::start(function, counters.clone(), sightings.clone());
-        let context = ingest::Context {
-            limits: fieldline_wire::Limits::default(),
-            blocks: Arc::new(queue),
-            quarantine: Arc::new(ingest::LedgerQuarantine { ledger: store.clone(), acks }),
-        };
-        self.work_tasks.extend([
-            tokio::spawn(intake::run(jobs, context, counters.clone(), ending.clone())),
-            tokio::spawn(books::run(
-                reports,
-                store.clone(),
-                reported.clone(),
-                counters.clone(),
-                ending.clone(),
-            )),
-            tokio::spawn(shadows::run(requests, service.clone(), ending.clone())),
-            tokio::spawn(access::turn_away(
-                access.clone(),
-                broker.clone(),
-                keeper.handle().clone(),
-                ending.clone(),
-            )),
-            tokio::spawn(registry::run_sightings(seen, sightings, keeper.clone(), ending.clone())),
-            tokio::spawn(own.run(offers, ending)),
-        ]);
-        self.start_last_word(reported, service.clone(), store);
-        let api = query::State::new(store.clone(), store.clone(), now).with_own(config.gateway.clone());
-        let face = Face { direct, waiting, counters: counters.clone() };
-        let router = http::with_store(face.clone(), api, config.http.body_bytes_max);
-        let devices = http::telemetry_routes(face, config.http.body_bytes_max)
-            .merge(shadows::router(service.clone()))
-            .merge(data_plane::router(DataPlane { desk: desk.clone(), broker: broker.clone() }));
-        let configs = gateway_config::Service::open(store.clone(), service.clone(), broker.clone()).await?;
-        let authority = authority(config)?;
-        let plane = ControlPlane {
-            keeper: keeper.clone(),
-            signer: authority.clone().map(|authority| authority as Arc<dyn Signer>),
-            endpoint: config.registry.endpoint.clone(),
-        };
-        let router = router
-            .merge(shadows::router(service))
-            .merge(gateway_config::router(configs))
-            .merge(registry::router(plane))
-            .merge(registry::api_router(keeper, store.clone()))
-            .merge(certs::router(authority));
-        Ok(Parts { broker: broker.clone(), router: routes(router, desk, counters, broker), devices, access })
-    }
-
-    /// The shadows follow what has been done, and so end after it.
-    fn start_last_word(&mut self, reported: Reported, things: shadows::Service, store: &Arc<SqliteStore>) {
-        let (ending, told) = watch::channel(false);
-        let stored = Stored { readings: store.clone(), ledger: store.clone() };
-        let task = tokio::spawn(reported.run(Arc::new(things), stored, told));
-        self.last_word = Some((ending, task));
-    }
-
     /// The tasks between broker and functions elsewhere.
     fn start_with_functions(
         &mut self,
@@ -282,30 +143,6 @@ impl Server {
         let router = functions::query::router(invoker, settings);
         let devices = data_plane::router(DataPlane { desk: desk.clone(), broker: broker.clone() });
         Parts { broker: broker.clone(), router: routes(router, desk, counters, broker), devices, access }
-    }
-
-    fn open_broker(
-        &mut self,
-        broker: &Broker,
-        listener: TcpListener,
-        tls: Option<TlsServer>,
-        mut closing: watch::Receiver<bool>,
-    ) {
-        let broker = broker.clone();
-        self.door_tasks.push(tokio::spawn(async move {
-            let shutdown = async move { stop::told(&mut closing).await };
-            if let Err(error) = broker.serve(listener, tls, shutdown).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "the broker stopped");
-            }
-        }));
-    }
-
-    fn open_http(&mut self, serve: impl Future<Output = std::io::Result<()>> + Send + 'static) {
-        self.door_tasks.push(tokio::spawn(async move {
-            if let Err(error) = serve.await {
-                tracing::error!(error = &error as &dyn std::error::Error, "the http listener stopped");
-            }
-        }));
     }
 
     fn start_retention(&mut self, config: &Config, store: &Arc<SqliteStore>, closing: watch::Receiver<bool>) {
@@ -335,87 +172,5 @@ fn routes(router: Router, desk: Arc<Desk>, counters: Counters, broker: Broker) -
 fn finished(outcome: Result<(), tokio::task::JoinError>) {
     if let Err(error) = outcome {
         tracing::error!(error = &error as &dyn std::error::Error, "a task ended badly");
-    }
-}
-
-fn address(listener: Option<&TcpListener>) -> Option<SocketAddr> {
-    listener.and_then(|listener| listener.local_addr().ok())
-}
-
-/// The store's word to the gateways, over the broker.
-#[derive(Debug)]
-struct BrokerAcks(Broker);
-
-#[async_trait]
-impl storage::Acks for BrokerAcks {
-    async fn publish(&self, gateway: &GatewayId, ack: &AckMessage) -> Result<(), storage::PortError> {
-        let topic = GatewayTopic::Ack(gateway.clone()).to_string();
-        self.0.publish(&Message::new(topic, serde_json::to_vec(ack)?, QoS::AtLeastOnce));
-        Ok(())
-    }
-}
-
-/// As [`TcpListener::bind`], whose queue of 128 is soon full when a fleet comes back after a power failure:
-/// the system then drops what comes, and a client tries again no sooner than a second later.
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // As there: otherwise a server that comes back would find its port taken for a minute.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-fn bind(key: &str, flag: &str, wanted: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
-    let Some(wanted) = wanted else { return Ok(None) };
-    match listen(wanted) {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(anyhow!(
-            "{key}: {wanted} is in use by another program; stop it (another fieldline?), or choose another \
-             address with {flag} (port 0 takes a free one)"
-        )),
-        Err(error) => Err(error)
-            .with_context(|| format!("{key}: cannot listen on {wanted}; choose another address with {flag}")),
-    }
-}
-
-async fn open_store(config: &Config) -> anyhow::Result<SqliteStore> {
-    let folder = config.data.join("server");
-    tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&folder).with_context(|| not_writable(&folder))?;
-        SqliteStore::open(&folder, SqliteConfig::default(), now()).with_context(|| {
-            format!("cannot use the data folder {}; choose another with --data", folder.display())
-        })
-    })
-    .await?
-}
-
-fn not_writable(folder: &Path) -> String {
-    format!(
-        "cannot write to the data folder {}; give it to this user, or choose another with --data",
-        folder.display()
-    )
-}
-
-fn tls_server(settings: &TlsSettings, data: &Path) -> anyhow::Result<TlsServer> {
-    let read = |key: &str, path: &Path| {
-        std::fs::read(path).with_context(|| {
-            format!(
-                "mqtt.tls.{key}: cannot read {} (`fieldline certs init` makes an identity)",
-                path.display()
-            )
-        })
-    };
-    let [certificate, key, client_ca] = settings.files(data);
-    let (chain, key) = (read("certificate", &certificate)?, read("key", &key)?);
-    let ca = read("client_ca", &client_ca)?;
-    TlsServer::new(&chain, &key, Some(&ca)).context("mqtt.tls: the certificates cannot be used")
-}
-
-/// The authority that `fieldline certs init` has made, where there is one.
-fn authority(config: &Config) -> anyhow::Result<Option<Arc<Authority>>> {
-    let folder = certs::folder(&config.data);
-    match folder.join(certs::CA_CERTIFICATE).exists() {
-        true => Ok(Some(Arc::new(Authority::open(&folder).context("the site's authority cannot be used")?))),
-        false => Ok(None),
     }
 }
