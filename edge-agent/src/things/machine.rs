@@ -34,13 +34,16 @@ const BROKEN_MAX: u32 = 3;
 const QUIET_MS: u64 = 60_000;
 /// How often it doubles: to 16 minutes.
 const QUIET_DOUBLINGS_MAX: u32 = 4;
+/// What has just been changed or answered goes before what was due by then, so that a device need not wait for
+/// the comparison of all others; and no longer, so that busy devices do not hold up the others for ever.
+pub(crate) const AHEAD_MS: u64 = 60_000;
 /// The pauses between attempts with a shadow.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 
 /// The time of an input.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Now {
-    /// Since any moment, never backwards.
+    /// Since any moment, never backwards; at least [`AHEAD_MS`].
     pub(crate) ms: u64,
     /// Since the epoch, as well as the gateway knows it.
     pub(crate) epoch_s: i64,
@@ -337,6 +340,10 @@ impl Machine {
         self.agenda.insert((due, shadow.clone()));
     }
 
+    fn schedule_soon(&mut self, shadow: &ShadowId, now: Now) {
+        self.schedule(shadow, now.ms.saturating_sub(AHEAD_MS));
+    }
+
     /// Compares a shadow again, after a pause that grows.
     fn again(&mut self, shadow: &ShadowId, now: Now) {
         let spread = self.tokens.spread();
@@ -352,8 +359,9 @@ impl Machine {
         (track.pending, track.blank) = (true, false);
         let refused = std::mem::replace(&mut track.refused, false);
         // A shadow that waits for its pause keeps it: a busy device must not press a busy cloud.
-        if refused || track.due.is_none() {
-            self.schedule(shadow, now.ms);
+        let pauses = track.due.is_some_and(|due| due > now.ms);
+        if refused || !pauses {
+            self.schedule_soon(shadow, now);
         }
     }
 

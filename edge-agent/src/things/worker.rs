@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::access::{self, Watched};
 use super::inbox::{Event, Inbox, Request};
-use super::machine::{Machine, Now, Output, Shadows, refusal};
+use super::machine::{AHEAD_MS, Machine, Now, Output, Shadows, refusal};
 use crate::clock;
 use crate::sync::Post;
 
@@ -45,9 +45,11 @@ impl Worker {
         let started = Instant::now();
         let mut events = Vec::new();
         loop {
-            let until = self.machine.wake().map(|ms| started + Duration::from_millis(ms));
+            let until = self.machine.wake();
+            let until = until.map(|ms| started + Duration::from_millis(ms.saturating_sub(AHEAD_MS)));
             let goes_on = self.inbox.take(until, &mut events);
-            let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let ms =
+                u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(AHEAD_MS);
             let now = Now { ms, epoch_s: clock::now().nanos().div_euclid(1_000_000_000) };
             self.round(&mut events, now);
             if !goes_on {

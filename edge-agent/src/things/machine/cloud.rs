@@ -68,7 +68,7 @@ impl Machine {
                 }
                 self.fresh(shadow);
                 self.meet(shadow, record, Cloud { version, state: State::of(document) }, now, outputs);
-                self.schedule(shadow, now.ms);
+                self.schedule_soon(shadow, now);
                 if flight.outdated {
                     self.compare(shadow, now);
                 }
@@ -213,9 +213,10 @@ impl Machine {
         self.changed(shadow, now);
     }
 
+    /// The cloud's shadow is known; whether it must be told something shows in the next step.
     fn fresh(&mut self, shadow: &ShadowId) {
         if let Some(track) = self.tracks.get_mut(shadow) {
-            track.stale = false;
+            (track.stale, track.pending) = (false, true);
         }
     }
 
@@ -224,7 +225,7 @@ impl Machine {
         if let Some(track) = self.tracks.get_mut(shadow) {
             track.backoff.reset();
         }
-        self.schedule(shadow, now.ms);
+        self.schedule_soon(shadow, now);
     }
 
     fn refused(&mut self, shadow: &ShadowId) {

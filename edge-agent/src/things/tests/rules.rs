@@ -281,3 +281,26 @@ fn a_server_that_hangs_up_on_shadows_is_left_in_peace_for_a_while() {
     assert!((5..=12).contains(&connections), "{connections} connections were lost within an hour");
     assert_eq!(agreed(&mut site, "d"), json!({"reported": {"a": 1}}));
 }
+
+#[test]
+fn a_device_that_speaks_need_not_wait_for_the_comparison_of_all_others() {
+    let mut site =
+        Site::with(Bounds { shadows_max: 60, subscriptions_max: 60, every_thing: true, widens: false });
+    for n in 0..60 {
+        site.update(&format!("d{n}"), json!({"reported": {"n": n}})).unwrap().unwrap();
+    }
+    site.rest();
+    site.link(false);
+    site.link(true);
+    while site.cloud.requests < 320 {
+        site.upward(Fate::Arrives);
+        site.downward(0, Fate::Arrives);
+        assert!(site.machine.as_ref().unwrap().numbers().waiting > 0, "the comparison is over");
+        if site.asks() && site.heard_of("d59") {
+            break;
+        }
+        site.update("d59", json!({"reported": {"n": 0}})).unwrap().unwrap();
+    }
+    assert!(site.machine.as_ref().unwrap().numbers().waiting > 20, "others wait still");
+    assert_eq!(agreed(&mut site, "d59"), json!({"reported": {"n": 0}}));
+}

@@ -9,7 +9,7 @@ use fieldline_model::{ShadowId, ShadowOperation, ShadowPart, ShadowTopic, ThingN
 use serde_json::{Value, json};
 
 use super::super::cabinet::Cabinet;
-use super::super::machine::{Bounds, Machine, Now, Output};
+use super::super::machine::{AHEAD_MS, Bounds, Machine, Now, Output};
 use super::cloud::Cloud;
 
 /// How a message fares.
@@ -55,7 +55,7 @@ impl Site {
             machine: None,
             cloud: Cloud::default(),
             up: false,
-            now: Now { ms: 0, epoch_s: 1_000_000 },
+            now: Now { ms: AHEAD_MS, epoch_s: 1_000_000 },
             asked: VecDeque::new(),
             granted: VecDeque::new(),
             told: Vec::new(),
@@ -105,6 +105,11 @@ impl Site {
     /// Whether the gateway waits for an answer of the cloud.
     pub(super) fn asks(&self) -> bool {
         !self.asked.is_empty() || !self.granted.is_empty()
+    }
+
+    /// Whether a request for this thing is on its way.
+    pub(super) fn heard_of(&self, thing: &str) -> bool {
+        self.asked.iter().any(|(topic, _)| topic.shadow.thing.as_str() == thing)
     }
 
     pub(super) fn pass(&mut self, ms: u64) {
