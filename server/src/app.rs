@@ -150,7 +150,7 @@ impl Server {
         let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
         let quarantine = QuarantineDesk::start(store.clone());
         let (direct, offers) = Direct::new(config.gateway.clone(), quarantine, counters.clone());
-        let reported = Reported::new(config.shadows.telemetry_every);
+        let reported = Reported::new(config.shadows.telemetry_every, counters.clone());
         let noting: Arc<dyn TimeSeriesStore> =
             Arc::new(Noting { store: store.clone(), reported: reported.clone() });
         let own = OwnStream::open(&config.gateway, noting.clone(), store.clone(), counters.clone()).await?;
