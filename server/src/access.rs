@@ -126,6 +126,14 @@ impl Access {
         self.connected.write().unwrap_or_else(PoisonError::into_inner).remove(&client.connection);
     }
 
+    /// The thing that a connected client is bound to, also when its certificate has just been barred: none
+    /// without a certificate, or without a thing to it.
+    pub(crate) fn thing(&self, client: &ClientInfo) -> Option<String> {
+        let connected = self.connected.read().unwrap_or_else(PoisonError::into_inner);
+        let principal = connected.get(&client.connection)?;
+        principal.variables.thing.as_ref().map(|thing| thing.name.clone())
+    }
+
     /// Connected clients whose certificate may not be used any more.
     pub(crate) fn barred(&self) -> Vec<String> {
         let connected = self.connected.read().unwrap_or_else(PoisonError::into_inner);

@@ -74,8 +74,8 @@ impl Application for Desk {
     }
 
     fn disconnected(&self, client: &ClientInfo) {
-        self.access.disconnected(client);
         self.presence(client, false);
+        self.access.disconnected(client);
     }
 
     fn publish(&self, client: &ClientInfo, message: Message, receipt: Receipt) {
@@ -89,7 +89,7 @@ impl Application for Desk {
 impl Desk {
     fn presence(&self, client: &ClientInfo, connected: bool) {
         if let Back::Store { reported, .. } = &self.back {
-            reported.presence(client, connected);
+            reported.presence(client, self.access.thing(client), connected);
         }
     }
 

@@ -35,6 +35,12 @@ pub(crate) struct Counters {
     pub(crate) invoked: Counter,
     /// Invocations that failed and were tried again, or given up.
     pub(crate) retried: Counter,
+    /// Shadows that the server has brought up to date by itself.
+    pub(crate) shadows_updated: Counter,
+    /// Updates of those that failed and are tried again.
+    pub(crate) shadows_failed: Counter,
+    /// Values that were not shown, since more devices came than can be remembered.
+    pub(crate) shadow_values_lost: Counter,
     broker: BrokerGauges,
 }
 
@@ -72,6 +78,9 @@ impl Counters {
             unknown_devices: counter!("fieldline_refused_total", "reason" => "unknown-device"),
             invoked: counter!("fieldline_invoked_total"),
             retried: counter!("fieldline_invoke_failures_total"),
+            shadows_updated: counter!("fieldline_shadows_updated_total"),
+            shadows_failed: counter!("fieldline_shadow_failures_total"),
+            shadow_values_lost: counter!("fieldline_shadow_values_lost_total"),
             broker: BrokerGauges {
                 connections: gauge!("fieldline_mqtt_connections"),
                 sessions: gauge!("fieldline_mqtt_sessions"),

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::broker::now;
+use crate::counters::Counters;
 use crate::stop;
 pub(crate) use catch_up::Stored;
 use clients::Clients;
@@ -44,6 +45,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 pub(crate) struct Reported(Arc<News>);
 
 struct News {
+    counters: Counters,
     began: Instant,
     period: Duration,
     /// None where telemetry is not shown.
@@ -64,10 +66,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Reported {
     /// A device's telemetry is shown at most once in `telemetry_every`; none: not at all.
-    pub(crate) fn new(telemetry_every: Option<Duration>) -> Self {
+    pub(crate) fn new(telemetry_every: Option<Duration>, counters: Counters) -> Self {
         let period_ms = |period: Duration| i64::try_from(period.as_millis()).unwrap_or(i64::MAX);
         let keeper = |period| KeeperConfig { period_ms: period_ms(period), ..KeeperConfig::default() };
         Self(Arc::new(News {
+            counters,
             began: Instant::now(),
             period: telemetry_every.unwrap_or(PERIOD),
             telemetry: telemetry_every.map(|period| Mutex::new(Keeper::new(keeper(period)))),
@@ -96,9 +99,8 @@ impl Reported {
     }
 
     /// A client has come or gone.
-    pub(crate) fn presence(&self, client: &ClientInfo, connected: bool) {
-        let name =
-            client.identity.as_ref().map(|identity| identity.common_name.as_deref().unwrap_or_default());
+    pub(crate) fn presence(&self, client: &ClientInfo, thing: Option<String>, connected: bool) {
+        let name = client.identity.as_ref().map(|_| thing.as_deref().unwrap_or_default());
         lock(&self.0.clients).note(name, &client.client_id, client.connection, connected, now());
     }
 
@@ -190,6 +192,8 @@ impl Reported {
         for failed in round::run(tasks, things, &mut tally).await {
             self.take_back(failed);
         }
-        tally.log();
+        tally.tell(&self.0.counters);
+        let lost = self.0.telemetry.as_ref().map_or(0, |keeper| lock(keeper).lost());
+        self.0.counters.shadow_values_lost.absolute(lost);
     }
 }

@@ -8,6 +8,28 @@
 //! Invariants: late data never overwrites what is newer; what comes again changes nothing, and costs no
 //! update; a shadow that another writer changed in between is read again; `desired` is never touched; a
 //! device with more metrics than a shadow holds loses the oldest from its shadow and fails nothing.
+//!
+//! ```
+//! use fieldline_model::{Class, GatewayId, Quality, ReadingRef, StreamId, Timestamp, Value, ValueRef};
+//! use fieldline_wire::BlockBuilder;
+//! use shadow::{Keeper, KeeperConfig};
+//!
+//! let stream = StreamId { gateway: GatewayId::new("gw-1")?, epoch: 7 };
+//! let mut builder = BlockBuilder::new(stream, Class::Live, 1);
+//! for (nanos, value) in [(2_000, 21.5), (1_000, 99.0)] {
+//!     let (time, value) = (Timestamp::from_nanos(nanos), ValueRef::Float(value));
+//!     builder.push(ReadingRef { device: "press-4", metric: "t", time, value, quality: Quality::Good });
+//! }
+//! let block = builder.finish().expect("two readings make a block");
+//!
+//! let mut keeper = Keeper::new(KeeperConfig::default());
+//! keeper.note(&block, Timestamp::EPOCH);
+//! let due = keeper.due(0, 100);
+//! assert_eq!(due[0].1["t"].value, Value::Float(21.5));
+//! // What is due goes to `telemetry`, which updates the shadow. Nothing more is due then.
+//! assert!(keeper.due(60_000, 100).is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod health;
 mod keeper;

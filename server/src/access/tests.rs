@@ -132,6 +132,7 @@ fn what_the_registry_says_counts_from_the_next_question_on() {
     assert!(access.barred().is_empty());
     said.say(&who, Standing::Barred);
     assert_eq!(access.barred(), ["press-4"]);
+    assert_eq!(access.thing(&me), None, "it was bound to no thing");
     assert!(!access.may_publish(&me, "hall/light"));
     assert!(!access.may_receive(&me, "hall/light"));
     assert_eq!(connect(&access, "press-4", Some(&who)), Err(Refusal::NotAuthorized));

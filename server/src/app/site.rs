@@ -56,7 +56,7 @@ impl Site {
         let (sightings, seen) = Sightings::new(keeper.handle().clone(), config.registry.devices);
         let (direct, offers) =
             Direct::new(config.gateway.clone(), quarantine, counters.clone(), sightings.clone());
-        let reported = Reported::new(config.shadows.telemetry_every);
+        let reported = Reported::new(config.shadows.telemetry_every, counters.clone());
         let noting: Arc<dyn TimeSeriesStore> =
             Arc::new(Noting { store: store.clone(), reported: reported.clone() });
         let own = OwnStream::open(

@@ -4,6 +4,8 @@ use fieldline_model::{Books, GatewayId, Timestamp};
 use futures_util::{StreamExt, stream};
 use shadow::{Due, Error, Presence, Things, Written, health, presence, telemetry};
 
+use crate::counters::Counters;
+
 /// Shadows that are updated at the same time: they share commits.
 const AT_ONCE: usize = 64;
 
@@ -58,13 +60,12 @@ impl Task {
 
 impl Tally {
     /// One line, however many have failed.
-    pub(super) fn log(&self) {
+    pub(super) fn tell(&self, counters: &Counters) {
+        counters.shadows_updated.increment(self.updated);
+        counters.shadows_failed.increment(self.failed);
         if let Some(error) = &self.error {
             let (count, error) = (self.failed, error as &dyn std::error::Error);
             tracing::error!(count, error, "shadows are not up to date; they are tried again");
-        }
-        if self.updated > 0 {
-            tracing::debug!(count = self.updated, "shadows updated");
         }
     }
 }

@@ -46,6 +46,8 @@ async fn readings_of_gateways_and_devices_come_to_the_devices_shadow() {
     let shown = until(&mut ear, "telemetry", |reported| reported["mode"]["at"] == 9).await;
     assert_eq!(shown["temperature"], json!({ "value": 9, "at": 9 }));
     assert_eq!(shadow(&site, "press-4", "telemetry").await, (200, shown));
+    let metrics = Api::new(&site.url()).unwrap().get_text("/metrics").await.unwrap();
+    assert!(metrics.contains("fieldline_shadow_values_lost_total 0"), "{metrics}");
     site.server.stop().await;
 }
 
