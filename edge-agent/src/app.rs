@@ -19,11 +19,11 @@ use crate::config::{Config, ListenerTls};
 use crate::control::{self, Observed, Status};
 use crate::intake::Intake;
 use crate::quarantine::Quarantine;
-use crate::sources::broker::BrokerSource;
+use crate::remote::{self, Live, Sources};
 use crate::sources::http::{self, Inlet};
 use crate::sources::listener::Listener;
 use crate::sources::reader::Reader;
-use crate::sync::{Correspondent, Office, Uplink, UplinkBoard, post, stopped};
+use crate::sync::{Correspondent, Course, Office, Uplink, UplinkBoard, post, stopped};
 use crate::things::Things;
 
 /// How often windows are closed by the clock, cursors are saved and old readings expire.
@@ -39,6 +39,8 @@ pub struct Agent {
     tasks: Vec<JoinHandle<()>>,
     committer: oneshot::Receiver<()>,
     shadows: Option<oneshot::Receiver<()>>,
+    /// Those that no configuration from afar looks after.
+    sources: Sources,
 }
 
 impl Agent {
@@ -47,7 +49,14 @@ impl Agent {
     /// # Errors
     /// The configuration is impossible, the data folder cannot be used (not writable, in use, of a
     /// newer version), or an address is taken; each names the key or the file.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+    pub async fn start(base: Config) -> anyhow::Result<Self> {
+        base.check()?;
+        let aws = base.sync.server.as_ref().is_some_and(ServerAddress::is_aws);
+        let remote = match base.sync.server.is_some() && base.remote.is_enabled(aws) {
+            true => Some(remote::begin(&base, Arc::new(DiskFs))?),
+            false => None,
+        };
+        let config = remote.as_ref().map_or_else(|| base.clone(), |(config, ..)| config.clone());
         let filter = config.check()?;
         let journal = open_journal(&config).await?;
         let note = recovered_note(&journal);
@@ -78,17 +87,26 @@ impl Agent {
                 &mut tasks,
             )?;
             if let (Some(things), Some(opened)) = (&kept, opened) {
-                shadows = Some(things.start(opened, serving.clone(), post)?);
+                shadows = Some(things.start(opened, serving.clone(), post.clone())?);
             }
             (broker, things) = (Some(serving), kept);
         }
-        let correspondents = things.iter().map(|things| Arc::clone(things) as Arc<dyn Correspondent>);
-        let office = Office::new(letters, correspondents.collect());
-        for settings in &config.broker {
-            let source =
-                BrokerSource::new(settings.clone(), config.gateway.id.as_str(), Arc::clone(&reader))?;
-            tasks.push(tokio::spawn(source.run(stopping.clone())));
-        }
+        let mut correspondents: Vec<Arc<dyn Correspondent>> = Vec::new();
+        correspondents.extend(things.iter().map(|things| Arc::clone(things) as Arc<dyn Correspondent>));
+        correspondents
+            .extend(remote.iter().map(|(_, remote, _)| Arc::clone(remote) as Arc<dyn Correspondent>));
+        let office = Office::new(letters, correspondents);
+        let mut sources = Sources::default();
+        sources.run(&config.broker, config.gateway.id.as_str(), &reader)?;
+        let (uplink, course) = start_uplink(&config, &journal, &board, office, &stopping, &mut tasks)?;
+        let (remote, sources) = match remote {
+            Some((_, remote, driver)) => {
+                let live = Live { base, intake: Arc::clone(&intake), reader, course, sources };
+                tasks.push(tokio::spawn(driver.run(live, post, stopping.clone())));
+                (Some(remote), Sources::default())
+            }
+            None => (None, sources),
+        };
         let observed = Observed {
             gateway: config.gateway.id.clone(),
             intake: Arc::clone(&intake),
@@ -96,8 +114,9 @@ impl Agent {
             journal: journal.clone(),
             journal_bytes_max: config.journal.bytes_max.as_u64(),
             broker,
-            uplink: start_uplink(&config, &journal, &board, office, &stopping, &mut tasks)?,
+            uplink,
             things,
+            remote,
         };
         if let Some(listener) = http {
             tasks.push(serve_http(&config, listener, &observed, stopping.clone()));
@@ -112,7 +131,16 @@ impl Agent {
                 tracing::debug!("nobody waited for the last commit");
             }
         })?;
-        Ok(Self { mqtt_address, http_address, observed, stop, tasks, committer: committer_ended, shadows })
+        Ok(Self {
+            mqtt_address,
+            http_address,
+            observed,
+            stop,
+            tasks,
+            committer: committer_ended,
+            shadows,
+            sources,
+        })
     }
 
     /// Where devices reach the agent by MQTT.
@@ -131,7 +159,7 @@ impl Agent {
     }
 
     /// Stops: no new readings, the last commit and its acknowledgements, then the uplink.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.observed.intake.stop();
         let committed = tokio::time::timeout(Duration::from_secs(10), self.committer).await;
         if committed.is_err() {
@@ -145,6 +173,7 @@ impl Agent {
             }
         }
         self.stop.send_replace(true);
+        self.sources.stop().await;
         for task in self.tasks {
             if tokio::time::timeout(Duration::from_secs(5), task).await.is_err() {
                 tracing::warn!("a part of the agent did not stop in time");
@@ -229,11 +258,13 @@ fn start_uplink(
     office: Office,
     stopping: &watch::Receiver<bool>,
     tasks: &mut Vec<JoinHandle<()>>,
-) -> anyhow::Result<UplinkBoard> {
+) -> anyhow::Result<(UplinkBoard, watch::Sender<Course>)> {
     let state = UplinkBoard::default();
+    let (course, courses) =
+        watch::channel(Course { settings: config.sync.clone(), options: None, generation: 0 });
     let Some(server) = &config.sync.server else {
         tracing::warn!("no server is configured (sync.server); readings are buffered only");
-        return Ok(state);
+        return Ok((state, course));
     };
     state.update(|state| state.server = Some(server.to_string()));
     let uplink = Uplink {
@@ -244,9 +275,11 @@ fn start_uplink(
         committed: Arc::clone(board),
         board: state.clone(),
         office,
+        generation: 0,
+        course: courses,
     };
     tasks.push(tokio::spawn(uplink.run(stopping.clone())));
-    Ok(state)
+    Ok((state, course))
 }
 
 fn serve_http(

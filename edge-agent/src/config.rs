@@ -1,6 +1,7 @@
 //! Everything that can be set, with its unit, its default and its limits.
 
 mod check;
+mod remote;
 #[cfg(test)]
 mod tests;
 mod things;
@@ -19,6 +20,7 @@ use crate::address::ServerAddress;
 use crate::mapping::Mapping;
 
 pub use check::ConfigError;
+pub use remote::RemoteSettings;
 pub use things::ThingsSettings;
 
 /// The configuration of a gateway's agent, as it stands in `agent.toml`.
@@ -48,6 +50,8 @@ pub struct Config {
     pub sync: SyncSettings,
     /// The shadows of the devices behind this gateway.
     pub things: ThingsSettings,
+    /// The configuration from afar.
+    pub remote: RemoteSettings,
 }
 
 /// Who this gateway is.
@@ -98,7 +102,7 @@ pub struct HttpSettings {
 }
 
 /// A broker on site to subscribe to.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerSettings {
     /// `mqtt://host:port`.
@@ -238,6 +242,7 @@ impl Default for Config {
             journal: JournalSettings::default(),
             sync: SyncSettings::default(),
             things: ThingsSettings::default(),
+            remote: RemoteSettings::default(),
         }
     }
 }

@@ -157,7 +157,7 @@ impl Correspondent for Things {
         Vec::new()
     }
 
-    fn up(&self) {
+    fn up(&self, _generation: u64) {
         self.inbox.link(Event::Up);
     }
 

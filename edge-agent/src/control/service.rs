@@ -16,6 +16,7 @@ use crate::books;
 use crate::clock;
 use crate::committer::Board;
 use crate::intake::Intake;
+use crate::remote::Remote;
 use crate::sync::UplinkBoard;
 use crate::things::Things;
 
@@ -29,6 +30,7 @@ pub(crate) struct Observed {
     pub(crate) journal_bytes_max: u64,
     pub(crate) broker: Option<Broker>,
     pub(crate) uplink: UplinkBoard,
+    pub(crate) remote: Option<Arc<Remote>>,
     pub(crate) things: Option<Arc<Things>>,
 }
 
@@ -48,6 +50,7 @@ impl Observed {
             connections: self.broker.as_ref().map_or(0, |broker| broker.stats().connections),
             trouble: committed.trouble,
             uplink: self.uplink.read(),
+            remote: self.remote.as_ref().map(|remote| remote.state()),
             things: self.things.as_ref().map(|things| things.numbers()),
         }
     }

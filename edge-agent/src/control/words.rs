@@ -3,6 +3,7 @@
 use fieldline_model::Timestamp;
 
 use super::Status;
+use crate::remote::RemoteState;
 use crate::things::Shadows;
 
 /// Tells a person what the agent is doing, a line for each thing worth knowing.
@@ -35,6 +36,7 @@ pub fn explain(status: &Status) -> String {
         bytesize::ByteSize::b(status.journal_bytes_max)
     ));
     lines.push(format!("{} series, {} devices connected", status.series, status.connections));
+    lines.extend(status.remote.as_ref().and_then(configuration));
     lines.extend(status.things.as_ref().filter(|things| **things != Shadows::default()).map(shadows));
     lines.join("\n")
 }
@@ -57,6 +59,19 @@ fn why_waiting(status: &Status, buffered: u64) -> String {
         "they are about to be sent"
     };
     format!("{buffered} readings are waiting{}, because {reason}", since.unwrap_or_default())
+}
+
+/// Nothing where nothing came from afar.
+fn configuration(remote: &RemoteState) -> Option<String> {
+    let short = |sha256: &String| sha256.chars().take(12).collect::<String>();
+    let used = remote.sha256.as_ref().map(|sha256| match remote.is_trial {
+        true => format!("{} from afar, which has yet to reach the server", short(sha256)),
+        false => format!("{} from afar", short(sha256)),
+    });
+    let refused =
+        remote.refused.as_ref().map(|(sha256, why)| format!("{} is not used: {why}", short(sha256)));
+    let said: Vec<String> = used.into_iter().chain(refused).chain(remote.trouble.clone()).collect();
+    (!said.is_empty()).then(|| format!("configuration: {}", said.join("; ")))
 }
 
 fn shadows(shadows: &Shadows) -> String {
@@ -125,6 +140,7 @@ mod tests {
             connections: 1,
             trouble: None,
             uplink,
+            remote: None,
             things: None,
         }
     }

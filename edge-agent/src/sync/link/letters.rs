@@ -40,7 +40,7 @@ impl Link<'_> {
     fn up_when_answered(&mut self) {
         if self.asked.is_empty() && !self.told_up {
             self.told_up = true;
-            self.uplink.office.up();
+            self.uplink.office.up(self.uplink.generation);
         }
     }
 
