@@ -57,6 +57,7 @@ fn long_runs(command: &mut Command) {
     let sizes = [
         ("FIELDLINE_KILLS", "100"),
         ("FIELDLINE_SHADOW_KILLS", "100"),
+        ("FIELDLINE_CONFIG_KILLS", "100"),
         ("FIELDLINE_BACKLOG", "8640000"),
         ("FIELDLINE_SAM_BUILD", "1"),
     ];

@@ -20,6 +20,7 @@ mod payloads;
 mod recordings;
 mod refusals;
 mod registry;
+mod remote_config;
 mod s3_compact;
 mod s3_store;
 mod shadow_clients;
