@@ -93,7 +93,12 @@ impl Uplink {
             match self.one_link(stop.clone()).await {
                 Ended::Stopped => return,
                 Ended::Course => {
-                    self.note_down("the configuration has changed");
+                    tracing::info!("the configuration has changed; the link is made anew");
+                    self.board.update(|state| {
+                        state.connected_since = None;
+                        state.in_flight = 0;
+                        state.pacing = false;
+                    });
                     continue;
                 }
                 Ended::Lost(error) => self.note_down(&error),
