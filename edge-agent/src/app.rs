@@ -19,11 +19,11 @@ use crate::config::{Config, ListenerTls};
 use crate::control::{self, Observed, Status};
 use crate::intake::Intake;
 use crate::quarantine::Quarantine;
-use crate::remote::{self, Live, Sources};
+use crate::remote::{self, Driver, Live, Remote, Sources};
 use crate::sources::http::{self, Inlet};
 use crate::sources::listener::Listener;
 use crate::sources::reader::Reader;
-use crate::sync::{Correspondent, Course, Office, Uplink, UplinkBoard, post, stopped};
+use crate::sync::{Correspondent, Course, Office, Post, Uplink, UplinkBoard, post, stopped};
 use crate::things::Things;
 
 /// How often windows are closed by the clock, cursors are saved and old readings expire.
@@ -51,14 +51,11 @@ impl Agent {
     /// newer version), or an address is taken; each names the key or the file.
     pub async fn start(base: Config) -> anyhow::Result<Self> {
         base.check()?;
-        let aws = base.sync.server.as_ref().is_some_and(ServerAddress::is_aws);
-        let remote = match base.sync.server.is_some() && base.remote.is_enabled(aws) {
-            true => Some(remote::begin(&base, Arc::new(DiskFs))?),
-            false => None,
-        };
+        // First, for it locks the data folder.
+        let journal = open_journal(&base).await?;
+        let remote = begin_remote(&base)?;
         let config = remote.as_ref().map_or_else(|| base.clone(), |(config, ..)| config.clone());
         let filter = config.check()?;
-        let journal = open_journal(&config).await?;
         let note = recovered_note(&journal);
         let board = Board::new(note.counts.clone());
         let settled = note.settled.clone();
@@ -74,28 +71,13 @@ impl Agent {
         let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|l| l.local_addr().ok());
         let (mqtt_address, http_address) = (address(&mqtt), address(&http));
         let (post, letters) = post();
-        let (mut broker, mut things, mut shadows) = (None, None, None);
-        if let Some(listener) = mqtt {
-            let aws = config.sync.server.as_ref().is_some_and(ServerAddress::is_aws);
-            let opened = Things::open(&config.gateway.id, &config.things, &config.data, aws)?;
-            let (kept, opened) = opened.unzip();
-            let serving = listen(
-                &config,
-                listener,
-                Listener::new(reader.clone(), kept.clone()),
-                &stopping,
-                &mut tasks,
-            )?;
-            if let (Some(things), Some(opened)) = (&kept, opened) {
-                shadows = Some(things.start(opened, serving.clone(), post.clone())?);
-            }
-            (broker, things) = (Some(serving), kept);
-        }
-        let mut correspondents: Vec<Arc<dyn Correspondent>> = Vec::new();
-        correspondents.extend(things.iter().map(|things| Arc::clone(things) as Arc<dyn Correspondent>));
-        correspondents
-            .extend(remote.iter().map(|(_, remote, _)| Arc::clone(remote) as Arc<dyn Correspondent>));
-        let office = Office::new(letters, correspondents);
+        let Devices { broker, things, shadows } = match mqtt {
+            Some(listener) => open_to_devices(&config, listener, &reader, &post, &stopping, &mut tasks)?,
+            None => Devices::default(),
+        };
+        let things_heard = things.clone().map(|things| things as Arc<dyn Correspondent>);
+        let remote_heard = remote.as_ref().map(|(_, remote, _)| remote.clone() as Arc<dyn Correspondent>);
+        let office = Office::new(letters, things_heard.into_iter().chain(remote_heard).collect());
         let mut sources = Sources::default();
         sources.run(&config.broker, config.gateway.id.as_str(), &reader)?;
         let (uplink, course) = start_uplink(&config, &journal, &board, office, &stopping, &mut tasks)?;
@@ -124,23 +106,8 @@ impl Agent {
         tasks.push(tokio::spawn(keep_house(Arc::clone(&intake), journal.clone(), stopping)));
         let committer =
             Committer { intake, journal, quarantine: Quarantine::new(&config.data), board, settled };
-        let (ended, committer_ended) = oneshot::channel();
-        std::thread::Builder::new().name("committer".to_owned()).spawn(move || {
-            committer.run();
-            if ended.send(()).is_err() {
-                tracing::debug!("nobody waited for the last commit");
-            }
-        })?;
-        Ok(Self {
-            mqtt_address,
-            http_address,
-            observed,
-            stop,
-            tasks,
-            committer: committer_ended,
-            shadows,
-            sources,
-        })
+        let committer = start_committer(committer)?;
+        Ok(Self { mqtt_address, http_address, observed, stop, tasks, committer, shadows, sources })
     }
 
     /// Where devices reach the agent by MQTT.
@@ -183,6 +150,54 @@ impl Agent {
             tracing::warn!(%error, "cannot save what the store has acknowledged; it will be sent again");
         }
     }
+}
+
+/// What came from afar, where a server may say so.
+fn begin_remote(base: &Config) -> anyhow::Result<Option<(Config, Arc<Remote>, Driver)>> {
+    let Some(server) = &base.sync.server else { return Ok(None) };
+    match base.remote.is_enabled(server.is_aws()) {
+        true => remote::begin(base, Arc::new(DiskFs)).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// What is open to devices.
+#[derive(Debug, Default)]
+struct Devices {
+    broker: Option<Broker>,
+    things: Option<Arc<Things>>,
+    shadows: Option<oneshot::Receiver<()>>,
+}
+
+fn open_to_devices(
+    config: &Config,
+    listener: TcpListener,
+    reader: &Arc<Reader>,
+    post: &Post,
+    stopping: &watch::Receiver<bool>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> anyhow::Result<Devices> {
+    let aws = config.sync.server.as_ref().is_some_and(ServerAddress::is_aws);
+    let (things, opened) = Things::open(&config.gateway.id, &config.things, &config.data, aws)?.unzip();
+    let application = Listener::new(reader.clone(), things.clone());
+    let broker = listen(config, listener, application, stopping, tasks)?;
+    let shadows = match (&things, opened) {
+        (Some(things), Some(opened)) => Some(things.start(opened, broker.clone(), post.clone())?),
+        _ => None,
+    };
+    Ok(Devices { broker: Some(broker), things, shadows })
+}
+
+/// On a thread of its own; what is given back resolves when it has ended.
+fn start_committer(committer: Committer) -> anyhow::Result<oneshot::Receiver<()>> {
+    let (ended, committer_ended) = oneshot::channel();
+    std::thread::Builder::new().name("committer".to_owned()).spawn(move || {
+        committer.run();
+        if ended.send(()).is_err() {
+            tracing::debug!("nobody waited for the last commit");
+        }
+    })?;
+    Ok(committer_ended)
 }
 
 async fn open_journal(config: &Config) -> anyhow::Result<Journal> {

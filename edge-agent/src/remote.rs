@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::sync::Correspondent;
 
-pub(crate) use driver::begin;
+pub(crate) use driver::{Driver, begin};
 pub(crate) use live::{Live, Sources};
 
 /// As much may wait to be looked at; what comes beyond is asked for again.
