@@ -66,7 +66,7 @@ impl Server {
         let parts = match config.functions.clone() {
             Some(functions) => server.start_with_functions(&config, functions, ending),
             None => {
-                let site = Site::start(&config, ending).await?;
+                let site = Site::start(&config, &closing, ending).await?;
                 server.work_tasks.extend(site.work);
                 server.last_word = Some(site.last_word);
                 server.start_retention(&config, &site.store, closing.clone());

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use fieldline_model::{DeviceTopic, Reason, RuleTopic, ShadowPart, ShadowTopic, Timestamp};
+use fieldline_model::{
+    CommandPart, CommandTopic, DeviceTopic, Reason, RuleTopic, ShadowPart, ShadowTopic, Timestamp,
+};
 use fieldline_mqtt::{
     Application, ClientInfo, ConnectRequest, Message, PublishError, Receipt, Refusal, Routing,
 };
@@ -12,6 +14,7 @@ use fieldline_wire::parse::{self, Context, Parsed};
 use crate::access::{Access, is_reserved};
 use crate::answer::Answer;
 use crate::books::{BooksDesk, Report};
+use crate::commands_desk::{CommandDesk, DeviceResponse};
 use crate::counters::Counters;
 use crate::data_plane::PAYLOAD_BYTES_MAX;
 use crate::direct::{Direct, Done};
@@ -46,6 +49,8 @@ pub(crate) enum Back {
         shadows: ShadowDesk,
         /// For what things report by being connected.
         reported: Reported,
+        /// For what devices answer to commands.
+        commands: CommandDesk,
     },
     /// Functions elsewhere.
     Functions(Line),
@@ -78,6 +83,12 @@ impl Application for Desk {
         self.access.disconnected(client);
     }
 
+    fn subscribed(&self, _client: &ClientInfo, filter: &str) {
+        if let Back::Store { commands, .. } = &self.back {
+            commands.subscribed(filter);
+        }
+    }
+
     fn publish(&self, client: &ClientInfo, message: Message, receipt: Receipt) {
         if message.retain && !self.access.may_retain(client, &message.topic) {
             return receipt.reject(PublishError::NotAuthorized);
@@ -108,6 +119,8 @@ impl Desk {
             self.telemetry(client, &topic, &message, answer);
         } else if topic.starts_with("$aws/things/") {
             self.thing(client, &topic, message, answer);
+        } else if topic.starts_with("$aws/commands/") {
+            self.command(client, &topic, message, answer);
         } else {
             answer.accept(Routing::Route);
         }
@@ -160,6 +173,21 @@ impl Desk {
             return answer.reject(PublishError::QuotaExceeded);
         };
         shadows.offer(Request { client: client.to_owned(), topic, payload: message.payload, answer, place });
+    }
+
+    /// What a device answers to a command: it hears on a topic of its own what became of it.
+    fn command(&self, client: &str, topic: &str, message: Message, answer: Answer) {
+        let response = topic.parse::<CommandTopic>().ok().filter(|topic| topic.part == CommandPart::Response);
+        let (Back::Store { commands, .. }, Some(topic)) = (&self.back, response) else {
+            self.counters.ignored.increment(1);
+            tracing::debug!(topic, client, "nothing here takes this topic of a command");
+            return answer.accept(Routing::Consume);
+        };
+        let Some(place) = self.waiting.place(message.payload.len()) else {
+            self.counters.deferred.increment(1);
+            return answer.reject(PublishError::QuotaExceeded);
+        };
+        commands.respond(DeviceResponse { topic, payload: message.payload, answer, place });
     }
 
     /// A device without a gateway: its readings are acknowledged, and shown to subscribers, when

@@ -24,6 +24,7 @@ pub mod certs;
 pub mod cli;
 pub mod client;
 pub mod commands;
+mod commands_desk;
 pub mod config;
 pub mod configure;
 mod counters;

@@ -7,6 +7,11 @@ pub(crate) fn fresh() -> String {
         tracing::debug!("no randomness for a trace id");
     }
     let bits = u128::from_be_bytes(bytes) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+    hyphenated(bits)
+}
+
+/// 128 bits as a UUID is written (RFC 9562, section 4).
+pub(crate) fn hyphenated(bits: u128) -> String {
     let hex = format!("{bits:032x}");
     let mut id = String::with_capacity(36);
     for (index, digit) in hex.chars().enumerate() {

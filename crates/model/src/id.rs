@@ -11,6 +11,11 @@ pub const METRIC_BYTES_MAX: usize = 256;
 /// The longest name of a shadow that AWS IoT takes, in bytes.
 pub const SHADOW_NAME_BYTES_MAX: usize = 64;
 
+/// The longest id of an execution of a command, in bytes.
+pub const EXECUTION_ID_BYTES_MAX: usize = 64;
+/// The longest name of a command, in bytes.
+pub const COMMAND_NAME_BYTES_MAX: usize = 128;
+
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
@@ -59,6 +64,26 @@ fn check_shadow_name(kind: &'static str, text: &str) -> Result<(), IdError> {
     match stranger {
         None => Ok(()),
         Some(character) => Err(IdError::Character { kind, character, permitted: "a-z A-Z 0-9 $ : _ -" }),
+    }
+}
+
+/// Ids of executions in AWS IoT are UUIDs; anything of `[a-zA-Z0-9_-]{1,64}` is taken.
+fn check_execution_id(kind: &'static str, text: &str) -> Result<(), IdError> {
+    check_length(kind, text, EXECUTION_ID_BYTES_MAX)?;
+    match text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))) {
+        None => Ok(()),
+        Some(character) => Err(IdError::Character { kind, character, permitted: "a-z A-Z 0-9 _ -" }),
+    }
+}
+
+/// The name of a command is for people and programs alike: no control characters.
+fn check_command_name(kind: &'static str, text: &str) -> Result<(), IdError> {
+    check_length(kind, text, COMMAND_NAME_BYTES_MAX)?;
+    match text.chars().find(|c| c.is_control()) {
+        None => Ok(()),
+        Some(character) => {
+            Err(IdError::Character { kind, character, permitted: "all but control characters" })
+        }
     }
 }
 
@@ -170,6 +195,18 @@ text_id!(
     ShadowName,
     "shadow name",
     check_shadow_name
+);
+text_id!(
+    /// One execution of a command: `[a-zA-Z0-9_-]{1,64}`.
+    ExecutionId,
+    "execution id",
+    check_execution_id
+);
+text_id!(
+    /// What a device is told to do: 1 to 128 bytes of UTF-8 without control characters.
+    CommandName,
+    "command name",
+    check_command_name
 );
 text_id!(
     /// What is measured: 1 to 256 bytes of UTF-8 without control characters, `/`, `+` and `#`.

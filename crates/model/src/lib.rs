@@ -15,6 +15,7 @@
 //! ```
 
 mod books;
+mod command;
 mod id;
 mod range;
 mod reading;
@@ -25,9 +26,10 @@ mod timestamp;
 mod topic;
 
 pub use books::{Books, LaneBooks};
+pub use command::{CommandPart, CommandStatus, CommandTopic, UnknownStatus};
 pub use id::{
-    DeviceId, GatewayId, IdError, METRIC_BYTES_MAX, Metric, SHADOW_NAME_BYTES_MAX, ShadowName,
-    THING_NAME_BYTES_MAX, ThingName,
+    COMMAND_NAME_BYTES_MAX, CommandName, DeviceId, EXECUTION_ID_BYTES_MAX, ExecutionId, GatewayId, IdError,
+    METRIC_BYTES_MAX, Metric, SHADOW_NAME_BYTES_MAX, ShadowName, THING_NAME_BYTES_MAX, ThingName,
 };
 pub use range::{RangeSet, SeqRange};
 pub use reading::{Quality, Reading, ReadingRef, TEXT_BYTES_MAX, Value, ValueRef};

@@ -16,6 +16,7 @@ use crate::access::{self, Access};
 use crate::books::{self, BooksDesk};
 use crate::broker::{Back, Desk, now};
 use crate::certs::{self, Authority};
+use crate::commands_desk::{self, CommandDesk};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::data_plane::{self, DataPlane};
@@ -42,8 +43,13 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Opens the store and starts the tasks between it and the broker; they work until `ending`.
-    pub(super) async fn start(config: &Config, ending: watch::Receiver<bool>) -> anyhow::Result<Self> {
+    /// Opens the store and starts the tasks between it and the broker; they work until `ending`, and requests
+    /// that wait for something end with `closing`.
+    pub(super) async fn start(
+        config: &Config,
+        closing: &watch::Receiver<bool>,
+        ending: watch::Receiver<bool>,
+    ) -> anyhow::Result<Self> {
         let store = Arc::new(open_store(config).await?);
         let counters = Counters::new();
         let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
@@ -70,7 +76,15 @@ impl Site {
         let (intake, jobs) = Intake::new();
         let (books, reports) = BooksDesk::new();
         let (shadows, requests) = ShadowDesk::new();
-        let back = Back::Store { intake, direct: direct.clone(), books, shadows, reported: reported.clone() };
+        let (commands, asks) = CommandDesk::new();
+        let back = Back::Store {
+            intake,
+            direct: direct.clone(),
+            books,
+            shadows,
+            commands: commands.clone(),
+            reported: reported.clone(),
+        };
         let desk = Arc::new(Desk {
             back,
             waiting: waiting.clone(),
@@ -79,6 +93,8 @@ impl Site {
         });
         let broker = Broker::new(config.mqtt.limits.clone(), desk.clone());
         let service = shadows::Service { store: store.clone(), broker: broker.clone() };
+        let limits = commands_desk::Limits::default();
+        let executions = commands_desk::Service::open(store.clone(), broker.clone(), limits).await?;
         let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(broker.clone()));
         let function = storage::Context { store: noting, ledger: store.clone(), acks: acks.clone() };
         let queue = StorageQueue::start(function, counters.clone(), sightings.clone());
@@ -97,6 +113,7 @@ impl Site {
                 ending.clone(),
             )),
             tokio::spawn(shadows::run(requests, service.clone(), ending.clone())),
+            tokio::spawn(executions.run(asks, ending.clone())),
             tokio::spawn(access::turn_away(
                 access.clone(),
                 broker.clone(),
@@ -123,6 +140,7 @@ impl Site {
         let router = router
             .merge(shadows::router(service))
             .merge(gateway_config::router(configs))
+            .merge(commands_desk::router(commands, closing.clone()))
             .merge(registry::router(plane))
             .merge(registry::api_router(keeper, store.clone()))
             .merge(certs::router(authority));

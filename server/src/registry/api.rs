@@ -91,7 +91,7 @@ async fn list(
     let (found, next) = face.keeper.handle().read(|registry| {
         let page = registry.list_things(&filter, params.next.as_deref(), limit).map_err(problem)?;
         let found: Vec<Thing> = page.items.into_iter().cloned().collect();
-        Ok((found, page.next))
+        Ok::<_, Problem>((found, page.next))
     })?;
     let mut things = Vec::with_capacity(found.len());
     for thing in &found {
@@ -139,7 +139,7 @@ async fn show(State(face): State<Face>, Path(name): Path<String>) -> Result<Json
         answer["id"] = json!(thing.id);
         answer["arn"] = json!(thing.arn());
         answer["certificates"] = json!(certificates(registry, thing));
-        Ok(answer)
+        Ok::<_, Problem>(answer)
     })?;
     answer["shadows"] = json!(shadows(&face, &name).await?);
     if let Some(connected) = connected(&face, &name).await? {
