@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
+use axum::Router;
 use fieldline_model::{AckMessage, GatewayId, GatewayTopic};
 use fieldline_mqtt::{Broker, Message, QoS};
 use fieldline_store::{SqliteConfig, SqliteStore, TimeSeriesStore};
@@ -124,28 +125,52 @@ impl Site {
             tokio::spawn(own.run(offers, ending)),
         ];
         let last_word = last_word(reported, service.clone(), &store);
-        let api = query::State::new(store.clone(), store.clone(), now).with_own(config.gateway.clone());
-        let face = Face { direct, waiting, counters: counters.clone() };
-        let router = http::with_store(face.clone(), api, config.http.body_bytes_max);
-        let devices = http::telemetry_routes(face, config.http.body_bytes_max)
-            .merge(shadows::router(service.clone()))
+        let face = Face { direct, waiting, counters };
+        let inside = Inside { desk, broker: broker.clone(), face, shadows: service, keeper, commands };
+        let (router, devices) = inside.routers(config, &store, closing).await?;
+        Ok(Self { parts: Parts { broker, router, devices, access }, work, last_word, store })
+    }
+}
+
+/// What requests are answered from.
+struct Inside {
+    desk: Arc<Desk>,
+    broker: Broker,
+    face: Face,
+    shadows: shadows::Service,
+    keeper: Keeper,
+    commands: CommandDesk,
+}
+
+impl Inside {
+    /// The routes for this machine, and those for devices with certificates.
+    async fn routers(
+        self,
+        config: &Config,
+        store: &Arc<SqliteStore>,
+        closing: &watch::Receiver<bool>,
+    ) -> anyhow::Result<(Router, Router)> {
+        let Self { desk, broker, face, shadows, keeper, commands } = self;
+        let devices = http::telemetry_routes(face.clone(), config.http.body_bytes_max)
+            .merge(shadows::router(shadows.clone()))
             .merge(data_plane::router(DataPlane { desk: desk.clone(), broker: broker.clone() }));
-        let configs = gateway_config::Service::open(store.clone(), service.clone(), broker.clone()).await?;
+        let api = query::State::new(store.clone(), store.clone(), now).with_own(config.gateway.clone());
+        let configs = gateway_config::Service::open(store.clone(), shadows.clone(), broker.clone()).await?;
         let authority = authority(config)?;
         let plane = ControlPlane {
             keeper: keeper.clone(),
             signer: authority.clone().map(|authority| authority as Arc<dyn Signer>),
             endpoint: config.registry.endpoint.clone(),
         };
-        let router = router
-            .merge(shadows::router(service))
+        let counters = face.counters.clone();
+        let router = http::with_store(face, api, config.http.body_bytes_max)
+            .merge(shadows::router(shadows))
             .merge(gateway_config::router(configs))
             .merge(commands_desk::router(commands, closing.clone()))
             .merge(registry::router(plane))
             .merge(registry::api_router(keeper, store.clone()))
             .merge(certs::router(authority));
-        let router = routes(router, desk, counters, broker.clone());
-        Ok(Self { parts: Parts { broker, router, devices, access }, work, last_word, store })
+        Ok((routes(router, desk, counters, broker), devices))
     }
 }
 
