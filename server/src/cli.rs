@@ -2,6 +2,7 @@
 
 mod certs;
 mod config;
+mod send;
 mod things;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use crate::config::{Endpoint, parse_listen};
 
 pub use certs::{CertsArgs, CertsCommand, InitArgs, IssueArgs, ListArgs, RevokeArgs};
 pub use config::{ConfigArgs, ConfigCommand, DiffArgs, PushArgs, RollbackArgs, ShowArgs};
+pub use send::{CommandsArgs, SendArgs};
 pub use things::{
     ShadowArgs, ShadowCommand, ShadowUpdateArgs, ShadowWatchArgs, ThingArgs, ThingsAddArgs, ThingsArgs,
     ThingsCommand, ThingsListArgs, WhichShadow,
@@ -41,6 +43,10 @@ pub enum Command {
     Devices(DevicesArgs),
     /// Show where every reading is, and whether the books balance
     Ledger(LedgerArgs),
+    /// Tell a device to do something, and wait until it has
+    Send(SendArgs),
+    /// List the commands that were sent, or show or cancel one
+    Commands(CommandsArgs),
     /// Publish a recorded CSV file as a device
     Replay(ReplayArgs),
     /// Configure gateways from afar: push, diff, show, history, rollback

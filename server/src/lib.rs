@@ -44,6 +44,7 @@ mod registry;
 pub mod replay;
 mod reported;
 mod retention;
+pub mod send;
 pub mod serve;
 mod shadows;
 pub mod stop;

@@ -9,7 +9,7 @@ use fieldline_server::cli::{AwsArgs, AwsCommand};
 use fieldline_server::cli::{Cli, Command};
 #[cfg(feature = "aws")]
 use fieldline_server::enroll;
-use fieldline_server::{certify, commands, configure, replay, serve, up};
+use fieldline_server::{certify, commands, configure, replay, send, serve, up};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -25,7 +25,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fieldline: {error:#}");
-            if error.is::<WithoutAws>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            match error.downcast_ref::<send::NotDone>() {
+                Some(end) => ExitCode::from(end.exit_code()),
+                None if error.is::<WithoutAws>() => ExitCode::from(2),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -39,6 +43,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Query(args) => commands::query(&args).await,
             Command::Devices(args) => commands::devices(&args).await,
             Command::Ledger(args) => commands::ledger(&args).await,
+            Command::Send(args) => send::send(&args).await,
+            Command::Commands(args) => send::commands(&args).await,
             Command::Replay(args) => replay::replay(&args).await.map(drop),
             Command::Certs(args) => certify::certify(&args).await,
             Command::Config(args) => configure::configure(&args).await,

@@ -28,6 +28,7 @@
 pub mod authority;
 pub mod clients;
 pub mod cloud;
+pub mod device;
 pub mod emulator;
 pub mod http;
 pub mod influxdb;

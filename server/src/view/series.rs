@@ -68,7 +68,7 @@ pub fn time(millis: &Value) -> String {
     millis.as_i64().map(moment).unwrap_or_default()
 }
 
-fn moment(millis: i64) -> String {
+pub(super) fn moment(millis: i64) -> String {
     Timestamp::from_millis(millis).map_or_else(|_| format!("{millis} ms"), |time| time.to_string())
 }
 

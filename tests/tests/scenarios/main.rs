@@ -7,6 +7,7 @@ mod cloud_ledger;
 mod cloud_localstack;
 mod cloud_loopback;
 mod cloud_shadows;
+mod commands;
 mod device_shadows;
 mod disk_full;
 mod durability;
