@@ -9,6 +9,9 @@ const REASON_CODE_BYTES_MAX: usize = 64;
 /// The longest reason in words, in bytes, as AWS IoT has it.
 const REASON_DESCRIPTION_BYTES_MAX: usize = 1024;
 
+/// The largest response, in bytes; as large as the parameters may be.
+const RESPONSE_BYTES_MAX: usize = 32 * 1024;
+
 /// A command on its way to one thing, and how far it has come. As JSON it is both what the API says
 /// and what is stored; times are milliseconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +68,10 @@ pub(crate) struct Response {
 
 impl Response {
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, ResponseError> {
+        if payload.len() > RESPONSE_BYTES_MAX {
+            let detail = format!("it has {} bytes; {RESPONSE_BYTES_MAX} are taken at most", payload.len());
+            return Err(ResponseError::Request(detail));
+        }
         let value: Value =
             serde_json::from_slice(payload).map_err(|error| ResponseError::Json(error.to_string()))?;
         let response: Self =
@@ -211,7 +218,10 @@ mod tests {
             .to_string()
         };
         assert!(Response::parse(reason(64, 1024).as_bytes()).is_ok());
+        let bytes = |count: usize| format!("{:count$}", r#"{"status": "FAILED"}"#);
+        assert!(Response::parse(bytes(32 * 1024).as_bytes()).is_ok());
         let table = [
+            (&*bytes(32 * 1024 + 1), "InvalidRequest"),
             ("{", "InvalidJson"),
             ("\u{fffd}", "InvalidJson"),
             ("[]", "InvalidRequest"),

@@ -139,7 +139,7 @@ impl Book {
         Ok(self.put(canceled))
     }
 
-    /// Ends what has expired, and forgets what ended long ago.
+    /// Ends what has expired, and forgets what ended long ago or takes too much room.
     pub(crate) fn tick(&mut self, now: i64) {
         while let Some((deadline, id)) = self.deadlines.first()
             && *deadline <= now
@@ -155,6 +155,7 @@ impl Book {
         {
             self.remove(&id.clone());
         }
+        self.make_room(0);
     }
 
     /// When [`Book::tick`] has something to do.

@@ -21,6 +21,9 @@ use crate::stop;
 const TOGETHER_MAX: usize = 256;
 /// The clock is looked at this often at least, so that a step of it goes unnoticed no longer.
 const LOOK: Duration = Duration::from_secs(60);
+/// How long it may take from accepting a command to publishing it, in milliseconds, for its time to be told
+/// in full.
+const MOMENT_MS: i64 = 50;
 /// How long after a failed write the next try comes by itself.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -197,11 +200,13 @@ impl Service {
 
     /// Publishes a command for its device. One that is not connected hears it when it subscribes.
     fn deliver(&self, execution: &Execution) {
-        let expiry_s = execution.expires.saturating_sub(now_ms()).max(0) / 1000;
+        let left_ms = execution.expires.saturating_sub(now_ms()).max(0);
+        // Rounded down, since what has expired must not reach a device out of its session's queue; but 30 s
+        // that have just begun are told as 30, and 0 would say that it has expired.
+        let expiry_s = u32::try_from((left_ms + MOMENT_MS) / 1000).unwrap_or(u32::MAX).max(1);
         let properties = MessageProperties {
             utf8: Some(true),
-            // Rounded up: not before it has expired, and 0 would say "already".
-            expiry_s: Some(u32::try_from(expiry_s).unwrap_or(u32::MAX).saturating_add(1)),
+            expiry_s: Some(expiry_s),
             content_type: Some("application/json".into()),
             response_topic: Some(execution.topic(CommandPart::Response).to_string().into()),
             correlation_data: Some(Bytes::copy_from_slice(execution.id.as_str().as_bytes())),

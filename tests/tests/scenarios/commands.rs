@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use fieldline_model::CommandStatus;
@@ -18,6 +18,9 @@ const THINGS: [&str; 4] = ["press-1", "press-2", "press-3", "press-4"];
 const KINDS: [&str; 5] = ["work", "quick", "fail", "refuse", "ignore"];
 /// How long an ignored one stays open, in seconds.
 const IGNORED_S: u64 = 2;
+
+/// Between two tries to send where the server is away.
+const AWAY: Duration = Duration::from_millis(2);
 
 /// A command that the server has accepted.
 #[derive(Debug, Clone)]
@@ -83,7 +86,10 @@ fn send_until(http: Http, ending: &AtomicBool) -> BTreeMap<String, Accepted> {
         let body = json!({ "command": kind, "parameters": { "number": number }, "timeout_s": timeout_s });
         let path = format!("/api/v1/things/{thing}/commands");
         // A server that is away, or too many that wait: nothing was promised.
-        let Ok(answer) = http.post(&path, "application/json", body.to_string().as_bytes()) else { continue };
+        let Ok(answer) = http.post(&path, "application/json", body.to_string().as_bytes()) else {
+            std::thread::sleep(AWAY);
+            continue;
+        };
         let made: Option<Value> = serde_json::from_str(&answer.body).ok().filter(|_| answer.status == 201);
         if let Some(id) = made.as_ref().and_then(|made| made["id"].as_str()) {
             let before = accepted.insert(id.to_owned(), Accepted { kind, number });
