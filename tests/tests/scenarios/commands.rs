@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use fieldline_model::CommandStatus;
 use fieldline_mqtt::Version;
+use fieldline_tests::clients::{python, script};
 use fieldline_tests::device::Device;
 use fieldline_tests::random::Random;
 use fieldline_tests::wait::{PATIENCE, until};
@@ -175,5 +176,40 @@ fn send_says_how_far_it_has_come_and_ends_with_what_became_of_it() -> Result<()>
     let (code, json, _) = fieldline(&site.server, &["send", "press-4", "quick", "--json"])?;
     ensure!(code == Some(0) && serde_json::from_str::<Value>(&json)?["status"] == "SUCCEEDED", "{json}");
     device.finish()?;
+    site.finish()
+}
+
+#[test]
+fn devices_of_others_do_commands_in_both_versions_of_mqtt() -> Result<()> {
+    let _machine = machine::shared();
+    let Some(python) = python() else { return Ok(()) };
+    let mut site = Site::prepare()?;
+    site.server.start()?;
+    let port = site.server.mqtt_address().port().to_string();
+    for (client, module) in
+        [("paho_command.py", "paho.mqtt"), ("aws_command.py", "awscrt.mqtt_request_response")]
+    {
+        if !Command::new(&python).args(["-c", &format!("import {module}")]).output()?.status.success() {
+            println!("skipped: {module} is not in the Python environment; `cargo xtask test` sets it up");
+            continue;
+        }
+        for version in ["3.1.1", "5"] {
+            let thing = format!("{}-{}", module.replace('.', "-"), version.replace('.', "-"));
+            let device = Command::new(&python)
+                .arg(script(client))
+                .args(["127.0.0.1", &port, version, &thing])
+                .stderr(std::process::Stdio::piped())
+                .spawn()?;
+            // It hears of the command whether it subscribes before or after it is sent.
+            let (code, out, errors) = fieldline(
+                &site.server,
+                &["send", &thing, "reboot", r#"{"delay_s": 5}"#, "--timeout", "30s"],
+            )?;
+            let ended = device.wait_with_output()?;
+            let said = String::from_utf8_lossy(&ended.stderr);
+            ensure!(ended.status.success(), "{client} {version} ended with {}: {said}", ended.status);
+            ensure!(code == Some(0) && out.contains("reboot") && out.contains("delay_s"), "{out}{errors}");
+        }
+    }
     site.finish()
 }
