@@ -12,17 +12,19 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::address::ServerAddress;
 use crate::clock;
 use crate::committer::{Board, Committer, recovered_note};
 use crate::config::{Config, ListenerTls};
 use crate::control::{self, Observed, Status};
 use crate::intake::Intake;
 use crate::quarantine::Quarantine;
-use crate::sources::broker::BrokerSource;
+use crate::remote::{self, Driver, Live, Remote, Sources};
 use crate::sources::http::{self, Inlet};
 use crate::sources::listener::Listener;
 use crate::sources::reader::Reader;
-use crate::sync::{Office, Uplink, UplinkBoard, post, stopped};
+use crate::sync::{Correspondent, Course, Office, Post, Uplink, UplinkBoard, post, stopped};
+use crate::things::Things;
 
 /// How often windows are closed by the clock, cursors are saved and old readings expire.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -36,6 +38,9 @@ pub struct Agent {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     committer: oneshot::Receiver<()>,
+    shadows: Option<oneshot::Receiver<()>>,
+    /// Those that no configuration from afar looks after.
+    sources: Sources,
 }
 
 impl Agent {
@@ -44,9 +49,13 @@ impl Agent {
     /// # Errors
     /// The configuration is impossible, the data folder cannot be used (not writable, in use, of a
     /// newer version), or an address is taken; each names the key or the file.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+    pub async fn start(base: Config) -> anyhow::Result<Self> {
+        base.check()?;
+        // First, for it locks the data folder.
+        let journal = open_journal(&base).await?;
+        let remote = begin_remote(&base)?;
+        let config = remote.as_ref().map_or_else(|| base.clone(), |(config, ..)| config.clone());
         let filter = config.check()?;
-        let journal = open_journal(&config).await?;
         let note = recovered_note(&journal);
         let board = Board::new(note.counts.clone());
         let settled = note.settled.clone();
@@ -61,15 +70,25 @@ impl Agent {
         let mut tasks = Vec::new();
         let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|l| l.local_addr().ok());
         let (mqtt_address, http_address) = (address(&mqtt), address(&http));
-        let broker = match mqtt {
-            Some(listener) => Some(listen(&config, listener, &reader, &stopping, &mut tasks)?),
-            None => None,
+        let (post, letters) = post();
+        let Devices { broker, things, shadows } = match mqtt {
+            Some(listener) => open_to_devices(&config, listener, &reader, &post, &stopping, &mut tasks)?,
+            None => Devices::default(),
         };
-        for settings in &config.broker {
-            let source =
-                BrokerSource::new(settings.clone(), config.gateway.id.as_str(), Arc::clone(&reader))?;
-            tasks.push(tokio::spawn(source.run(stopping.clone())));
-        }
+        let things_heard = things.clone().map(|things| things as Arc<dyn Correspondent>);
+        let remote_heard = remote.as_ref().map(|(_, remote, _)| remote.clone() as Arc<dyn Correspondent>);
+        let office = Office::new(letters, things_heard.into_iter().chain(remote_heard).collect());
+        let mut sources = Sources::default();
+        sources.run(&config.broker, config.gateway.id.as_str(), &reader)?;
+        let (uplink, course) = start_uplink(&config, &journal, &board, office, &stopping, &mut tasks)?;
+        let (remote, sources) = match remote {
+            Some((_, remote, driver)) => {
+                let live = Live { base, intake: Arc::clone(&intake), reader, course, sources };
+                tasks.push(tokio::spawn(driver.run(live, post, stopping.clone())));
+                (Some(remote), Sources::default())
+            }
+            None => (None, sources),
+        };
         let observed = Observed {
             gateway: config.gateway.id.clone(),
             intake: Arc::clone(&intake),
@@ -77,7 +96,9 @@ impl Agent {
             journal: journal.clone(),
             journal_bytes_max: config.journal.bytes_max.as_u64(),
             broker,
-            uplink: start_uplink(&config, &journal, &board, &stopping, &mut tasks)?,
+            uplink,
+            things,
+            remote,
         };
         if let Some(listener) = http {
             tasks.push(serve_http(&config, listener, &observed, stopping.clone()));
@@ -85,14 +106,8 @@ impl Agent {
         tasks.push(tokio::spawn(keep_house(Arc::clone(&intake), journal.clone(), stopping)));
         let committer =
             Committer { intake, journal, quarantine: Quarantine::new(&config.data), board, settled };
-        let (ended, committer_ended) = oneshot::channel();
-        std::thread::Builder::new().name("committer".to_owned()).spawn(move || {
-            committer.run();
-            if ended.send(()).is_err() {
-                tracing::debug!("nobody waited for the last commit");
-            }
-        })?;
-        Ok(Self { mqtt_address, http_address, observed, stop, tasks, committer: committer_ended })
+        let committer = start_committer(committer)?;
+        Ok(Self { mqtt_address, http_address, observed, stop, tasks, committer, shadows, sources })
     }
 
     /// Where devices reach the agent by MQTT.
@@ -111,14 +126,21 @@ impl Agent {
     }
 
     /// Stops: no new readings, the last commit and its acknowledgements, then the uplink.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.observed.intake.stop();
         let committed = tokio::time::timeout(Duration::from_secs(10), self.committer).await;
         if committed.is_err() {
             tracing::warn!("the last readings could not be committed; their devices will send them again");
         }
         self.observed.committed.give_up();
+        if let (Some(things), Some(ended)) = (&self.observed.things, self.shadows) {
+            things.stop();
+            if tokio::time::timeout(Duration::from_secs(5), ended).await.is_err() {
+                tracing::warn!("the last requests for shadows could not be answered; devices will ask again");
+            }
+        }
         self.stop.send_replace(true);
+        self.sources.stop().await;
         for task in self.tasks {
             if tokio::time::timeout(Duration::from_secs(5), task).await.is_err() {
                 tracing::warn!("a part of the agent did not stop in time");
@@ -128,6 +150,54 @@ impl Agent {
             tracing::warn!(%error, "cannot save what the store has acknowledged; it will be sent again");
         }
     }
+}
+
+/// What came from afar, where a server may say so.
+fn begin_remote(base: &Config) -> anyhow::Result<Option<(Config, Arc<Remote>, Driver)>> {
+    let Some(server) = &base.sync.server else { return Ok(None) };
+    match base.remote.is_enabled(server.is_aws()) {
+        true => remote::begin(base, Arc::new(DiskFs)).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// What is open to devices.
+#[derive(Debug, Default)]
+struct Devices {
+    broker: Option<Broker>,
+    things: Option<Arc<Things>>,
+    shadows: Option<oneshot::Receiver<()>>,
+}
+
+fn open_to_devices(
+    config: &Config,
+    listener: TcpListener,
+    reader: &Arc<Reader>,
+    post: &Post,
+    stopping: &watch::Receiver<bool>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> anyhow::Result<Devices> {
+    let aws = config.sync.server.as_ref().is_some_and(ServerAddress::is_aws);
+    let (things, opened) = Things::open(&config.gateway.id, &config.things, &config.data, aws)?.unzip();
+    let application = Listener::new(reader.clone(), things.clone());
+    let broker = listen(config, listener, application, stopping, tasks)?;
+    let shadows = match (&things, opened) {
+        (Some(things), Some(opened)) => Some(things.start(opened, broker.clone(), post.clone())?),
+        _ => None,
+    };
+    Ok(Devices { broker: Some(broker), things, shadows })
+}
+
+/// On a thread of its own; what is given back resolves when it has ended.
+fn start_committer(committer: Committer) -> anyhow::Result<oneshot::Receiver<()>> {
+    let (ended, committer_ended) = oneshot::channel();
+    std::thread::Builder::new().name("committer".to_owned()).spawn(move || {
+        committer.run();
+        if ended.send(()).is_err() {
+            tracing::debug!("nobody waited for the last commit");
+        }
+    })?;
+    Ok(committer_ended)
 }
 
 async fn open_journal(config: &Config) -> anyhow::Result<Journal> {
@@ -168,7 +238,7 @@ async fn bind(key: &str, address: Option<SocketAddr>) -> anyhow::Result<Option<T
 fn listen(
     config: &Config,
     listener: TcpListener,
-    reader: &Arc<Reader>,
+    application: Listener,
     stopping: &watch::Receiver<bool>,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> anyhow::Result<Broker> {
@@ -180,7 +250,7 @@ fn listen(
         ..BrokerConfig::default()
     };
     let tls = config.mqtt.tls.as_ref().map(listener_tls).transpose()?;
-    let broker = Broker::new(broker_config, Arc::new(Listener::new(Arc::clone(reader))));
+    let broker = Broker::new(broker_config, Arc::new(application));
     let (serving, mut stopping) = (broker.clone(), stopping.clone());
     tasks.push(tokio::spawn(async move {
         if let Err(error) = serving.serve(listener, tls, async move { stopped(&mut stopping).await }).await {
@@ -200,13 +270,16 @@ fn start_uplink(
     config: &Config,
     journal: &Journal,
     board: &Arc<Board>,
+    office: Office,
     stopping: &watch::Receiver<bool>,
     tasks: &mut Vec<JoinHandle<()>>,
-) -> anyhow::Result<UplinkBoard> {
+) -> anyhow::Result<(UplinkBoard, watch::Sender<Course>)> {
     let state = UplinkBoard::default();
+    let (course, courses) =
+        watch::channel(Course { settings: config.sync.clone(), options: None, generation: 0 });
     let Some(server) = &config.sync.server else {
         tracing::warn!("no server is configured (sync.server); readings are buffered only");
-        return Ok(state);
+        return Ok((state, course));
     };
     state.update(|state| state.server = Some(server.to_string()));
     let uplink = Uplink {
@@ -216,10 +289,12 @@ fn start_uplink(
         journal: journal.clone(),
         committed: Arc::clone(board),
         board: state.clone(),
-        office: Office::new(post().1, Vec::new()),
+        office,
+        generation: 0,
+        course: courses,
     };
     tasks.push(tokio::spawn(uplink.run(stopping.clone())));
-    Ok(state)
+    Ok((state, course))
 }
 
 fn serve_http(

@@ -1,6 +1,10 @@
 //! Everything that can be set, with its unit, its default and its limits.
 
 mod check;
+mod remote;
+#[cfg(test)]
+mod tests;
+mod things;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,12 +20,14 @@ use crate::address::ServerAddress;
 use crate::mapping::Mapping;
 
 pub use check::ConfigError;
+pub use remote::RemoteSettings;
+pub use things::ThingsSettings;
 
 /// The configuration of a gateway's agent, as it stands in `agent.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The folder for the journal and the quarantine.
+    /// The folder for the journal, the quarantine and the shadows.
     pub data: PathBuf,
     /// Who this gateway is.
     pub gateway: GatewaySettings,
@@ -42,6 +48,10 @@ pub struct Config {
     pub journal: JournalSettings,
     /// The uplink. Without `server` the agent only buffers.
     pub sync: SyncSettings,
+    /// The shadows of the devices behind this gateway.
+    pub things: ThingsSettings,
+    /// The configuration from afar.
+    pub remote: RemoteSettings,
 }
 
 /// Who this gateway is.
@@ -92,7 +102,7 @@ pub struct HttpSettings {
 }
 
 /// A broker on site to subscribe to.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerSettings {
     /// `mqtt://host:port`.
@@ -231,6 +241,8 @@ impl Default for Config {
             limits: Limits::default(),
             journal: JournalSettings::default(),
             sync: SyncSettings::default(),
+            things: ThingsSettings::default(),
+            remote: RemoteSettings::default(),
         }
     }
 }
@@ -317,84 +329,4 @@ fn address_or_off<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<So
             "\"{text}\" is neither an address such as 127.0.0.1:1883 nor \"off\""
         ))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::parse;
-
-    #[test]
-    fn an_empty_file_is_the_default_and_the_default_is_sound() {
-        let config: Config = parse("").unwrap();
-        assert_eq!(config.mqtt.listen, Some("127.0.0.1:1883".parse().unwrap()));
-        config.check().unwrap();
-    }
-
-    #[test]
-    fn a_full_file_reads_as_written() {
-        let config: Config = parse(
-            r#"
-            data = "/var/lib/agent"
-            [gateway]
-            id = "hall-7"
-            [mqtt]
-            listen = "off"
-            [[broker]]
-            address = "mqtt://10.0.0.5:1883"
-            topics = ["sensors/#"]
-            [[map]]
-            topic = "sensors/+/temp"
-            device = "{1}"
-            metric = "temperature"
-            format = "scalar"
-            [[filter]]
-            metric = "temperature"
-            deadband = 0.1
-            [journal]
-            bytes_max = "4GiB"
-            policy = "refuse"
-            age_max = "30d"
-            [sync]
-            server = "mqtts://example.test:8883"
-            tls = { ca = "ca.pem" }
-            ack_timeout = "5s"
-            version = "3.1.1"
-            "#,
-        )
-        .unwrap();
-        config.check().unwrap();
-        assert_eq!(config.mqtt.listen, None);
-        assert_eq!(config.journal.policy, Policy::Refuse);
-        assert_eq!(config.journal.age_max, Some(Duration::from_secs(30 * 86_400)));
-        assert!(config.sync.server.unwrap().tls);
-    }
-
-    #[test]
-    fn beyond_loopback_an_identity_is_needed() {
-        for text in ["[mqtt]\nlisten = \"0.0.0.0:1883\"", "[http]\nlisten = \"[::]:8081\""] {
-            let error = parse::<Config>(text).unwrap().check().unwrap_err().to_string();
-            assert!(error.contains("no identity is configured"), "{error}");
-        }
-    }
-
-    const AWS_TOO_SLOW: &str = "[sync]\nkeep_alive = \"21m\"\n\
-        server = \"mqtts://x-ats.iot.eu-west-1.amazonaws.com:443\"\ntls.ca = \"x\"";
-
-    #[test]
-    fn impossible_settings_are_refused_by_key() {
-        for (text, key) in [
-            ("[sync]\nin_flight_max = 0", "sync.in_flight_max"),
-            ("[sync]\nanswer_timeout = \"0s\"", "sync.answer_timeout"),
-            ("[sync]\nkeep_alive = \"0s\"", "sync.keep_alive"),
-            (AWS_TOO_SLOW, "sync.keep_alive"),
-            ("[journal]\nsegment_bytes = 10", "journal.segment_bytes"),
-            ("[[map]]\ntopic = \"a#\"\ndevice = \"x\"", "map.topic"),
-            ("[[filter]]\ndeadband = -1", "filter 1"),
-            ("[sync]\nserver = \"mqtts://x:1\"", "sync.tls.ca"),
-        ] {
-            let error = parse::<Config>(text).unwrap().check().unwrap_err().to_string();
-            assert!(error.contains(key), "{text}: {error}");
-        }
-    }
 }

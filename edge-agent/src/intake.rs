@@ -69,8 +69,6 @@ pub(crate) struct Offer<'a> {
 pub(crate) struct Intake {
     inner: Mutex<Inner>,
     ready: Condvar,
-    past_max_nanos: i64,
-    future_max_nanos: i64,
 }
 
 #[derive(Debug)]
@@ -85,12 +83,13 @@ struct Inner {
     counts: Counts,
     pending: bool,
     stopped: bool,
+    past_max_nanos: i64,
+    future_max_nanos: i64,
 }
 
 impl Intake {
     /// Goes on where the note of an earlier process left off.
     pub(crate) fn new(filter: Filter, limits: &Limits, note: Note) -> Self {
-        let nanos = |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         let mut inner = Inner {
             registry: Registry::new(filter, limits),
             batch: Batch::default(),
@@ -100,6 +99,8 @@ impl Intake {
             counts: note.counts,
             pending: false,
             stopped: false,
+            past_max_nanos: nanos(limits.past_max),
+            future_max_nanos: nanos(limits.future_max),
         };
         for kept in note.windows {
             let (device, metric) = (kept.device.clone(), kept.metric.clone());
@@ -107,12 +108,21 @@ impl Intake {
                 inner.keep_figures(&device, &metric, class, figures);
             }
         }
-        Self {
-            inner: Mutex::new(inner),
-            ready: Condvar::new(),
-            past_max_nanos: nanos(limits.past_max),
-            future_max_nanos: nanos(limits.future_max),
+        Self { inner: Mutex::new(inner), ready: Condvar::new() }
+    }
+
+    /// Uses other rules and limits from the next reading on. A series whose rule is the same goes on as it is;
+    /// what another has gathered in a window is kept.
+    pub(crate) fn reconfigure(&self, filter: Filter, limits: &Limits) {
+        let mut inner = self.lock();
+        inner.past_max_nanos = nanos(limits.past_max);
+        inner.future_max_nanos = nanos(limits.future_max);
+        for (device, metric, class, figures) in inner.registry.reconfigure(filter, limits) {
+            inner.keep_figures(&device, &metric, class, figures);
         }
+        inner.pending = true;
+        drop(inner);
+        self.kick();
     }
 
     /// Keeps batches below a sixteenth of what the journal may take, so that a journal that refuses can
@@ -131,7 +141,7 @@ impl Intake {
             return completion.refused();
         }
         for row in offer.rows.iter() {
-            match self.horizon(offer.now, row.time) {
+            match inner.horizon(offer.now, row.time) {
                 Some(reason) => inner.set_aside(row, reason, offer),
                 None => inner.admit(row, offer),
             }
@@ -219,6 +229,17 @@ impl Intake {
         self.lock().registry.series_count()
     }
 
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A duration in nanoseconds.
+fn nanos(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+impl Inner {
     fn horizon(&self, now: Timestamp, time: Timestamp) -> Option<Reason> {
         if now < CLOCK_IS_SET {
             return None;
@@ -233,12 +254,6 @@ impl Intake {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
     fn is_full(&self) -> bool {
         self.closed_bytes + self.batch.bytes > WAITING_BYTES_MAX.min(16 * self.batch_bytes_max)
     }

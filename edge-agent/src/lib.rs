@@ -23,17 +23,21 @@ mod control;
 mod intake;
 mod mapping;
 mod quarantine;
+mod remote;
 pub mod settings;
 mod sources;
 mod sync;
+mod things;
 
 pub use address::{AddressError, ServerAddress};
 pub use app::Agent;
 pub use config::{
     BrokerSettings, Config, ConfigError, GatewaySettings, HttpSettings, JournalSettings, Limits, ListenerTls,
-    MqttSettings, SyncSettings, UplinkTls, UplinkVersion,
+    MqttSettings, RemoteSettings, SyncSettings, ThingsSettings, UplinkTls, UplinkVersion,
 };
 pub use control::{Status, explain};
 pub use intake::counts::{Counts, LeftOut};
 pub use mapping::{Mapping, PayloadFormat};
+pub use remote::{RemoteState, check_document};
 pub use sync::UplinkState;
+pub use things::Shadows;

@@ -48,6 +48,15 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     })
 }
 
+/// Reads settings out of JSON; the error says what is wrong.
+pub fn of_json<T: DeserializeOwned>(value: &serde_json::Value) -> Result<T, String> {
+    T::deserialize(value).map_err(|error| {
+        let message = error.to_string();
+        let hint = nearest_known_key(&message).map(|key| format!("; did you mean `{key}`?"));
+        format!("{message}{}", hint.unwrap_or_default())
+    })
+}
+
 /// serde says "unknown field `a`, expected one of `b`, `c`": picks the likeliest of those.
 fn nearest_known_key(message: &str) -> Option<&str> {
     let mut quoted = message.split('`').skip(1).step_by(2);

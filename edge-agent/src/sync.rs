@@ -14,4 +14,4 @@ pub(crate) use backoff::Backoff;
 pub(crate) use post::{Correspondent, Office, Post, post};
 pub(crate) use state::UplinkBoard;
 pub use state::UplinkState;
-pub(crate) use uplink::{Uplink, random, stopped};
+pub(crate) use uplink::{Course, Uplink, random, stopped};

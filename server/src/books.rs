@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::answer::Answer;
 use crate::counters::Counters;
+use crate::reported::Reported;
 use crate::stop;
 use crate::waiting::Place;
 
@@ -46,6 +47,7 @@ impl BooksDesk {
 pub(crate) async fn run(
     mut line: mpsc::UnboundedReceiver<Report>,
     ledger: Arc<dyn Ledger>,
+    reported: Reported,
     counters: Counters,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -53,7 +55,7 @@ pub(crate) async fn run(
     loop {
         tokio::select! {
             report = line.recv() => match report {
-                Some(report) => record(report, ledger.as_ref(), &counters).await,
+                Some(report) => record(report, ledger.as_ref(), &reported, &counters).await,
                 None => return,
             },
             () = stop::told(&mut stopping), if open => {
@@ -64,15 +66,16 @@ pub(crate) async fn run(
     }
 }
 
-async fn record(report: Report, ledger: &dyn Ledger, counters: &Counters) {
+async fn record(report: Report, ledger: &dyn Ledger, reported: &Reported, counters: &Counters) {
     let Report { gateway, payload, received, answer, place } = report;
     match serde_json::from_slice::<Books>(&payload) {
         Err(error) => {
             tracing::warn!(%gateway, error = &error as &dyn std::error::Error, "books cannot be read");
             answer.reject(PublishError::PayloadFormatInvalid);
         }
-        Ok(books) => match ledger.record_books(&gateway, books, received).await {
+        Ok(books) => match ledger.record_books(&gateway, books.clone(), received).await {
             Ok(()) => {
+                reported.books(&gateway, books, received);
                 counters.books.increment(1);
                 answer.accept(Routing::Consume);
             }

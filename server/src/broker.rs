@@ -1,7 +1,5 @@
 //! The server as the application behind its own broker: which topic goes where, and who may.
 
-mod access;
-
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,6 +11,7 @@ use fieldline_mqtt::{
 };
 use fieldline_wire::parse::{self, Context, Parsed};
 
+use crate::access::{Access, is_reserved};
 use crate::answer::Answer;
 use crate::books::{BooksDesk, Report};
 use crate::commands_desk::{CommandDesk, DeviceResponse};
@@ -21,6 +20,7 @@ use crate::data_plane::PAYLOAD_BYTES_MAX;
 use crate::direct::{Direct, Done};
 use crate::functions::{Errand, Line, Rule};
 use crate::intake::{Intake, Job};
+use crate::reported::Reported;
 use crate::shadows::{Request, ShadowDesk};
 use crate::waiting::Waiting;
 
@@ -30,6 +30,7 @@ pub(crate) struct Desk {
     pub(crate) back: Back,
     pub(crate) waiting: Waiting,
     pub(crate) counters: Counters,
+    pub(crate) access: Access,
 }
 
 /// Who works what is taken.
@@ -46,6 +47,8 @@ pub(crate) enum Back {
         books: BooksDesk,
         /// For requests to things' shadows.
         shadows: ShadowDesk,
+        /// For what things report by being connected.
+        reported: Reported,
         /// For what devices answer to commands.
         commands: CommandDesk,
     },
@@ -55,15 +58,29 @@ pub(crate) enum Back {
 
 impl Application for Desk {
     fn authenticate(&self, connect: &ConnectRequest<'_>) -> Result<(), Refusal> {
-        access::may_connect(connect)
+        self.access.connect(connect)
     }
 
     fn authorize_publish(&self, client: &ClientInfo, topic: &str) -> bool {
-        access::may_publish(access::name(client), topic)
+        self.access.may_publish(client, topic)
     }
 
     fn authorize_subscribe(&self, client: &ClientInfo, filter: &str) -> bool {
-        access::may_subscribe(access::name(client), filter)
+        self.access.may_subscribe(client, filter)
+    }
+
+    fn authorize_receive(&self, client: &ClientInfo, topic: &str) -> bool {
+        self.access.may_receive(client, topic)
+    }
+
+    fn connected(&self, client: &ClientInfo) {
+        self.access.connected(client);
+        self.presence(client, true);
+    }
+
+    fn disconnected(&self, client: &ClientInfo) {
+        self.presence(client, false);
+        self.access.disconnected(client);
     }
 
     fn authorize_receive(&self, _client: &ClientInfo, topic: &str) -> bool {
@@ -77,15 +94,24 @@ impl Application for Desk {
     }
 
     fn publish(&self, client: &ClientInfo, message: Message, receipt: Receipt) {
+        if message.retain && !self.access.may_retain(client, &message.topic) {
+            return receipt.reject(PublishError::NotAuthorized);
+        }
         self.take(&client.client_id, message, receipt.into());
     }
 }
 
 impl Desk {
+    fn presence(&self, client: &ClientInfo, connected: bool) {
+        if let Back::Store { reported, .. } = &self.back {
+            reported.presence(client, self.access.thing(client), connected);
+        }
+    }
+
     /// Whether the data plane may publish to `topic`. Acknowledgements come that way from a
     /// `storage` that runs elsewhere; with the store in this process nobody but it speaks for it.
     pub(crate) fn may_publish_by_http(&self, topic: &str) -> bool {
-        matches!(self.back, Back::Functions(_)) || access::may_publish(None, topic)
+        matches!(self.back, Back::Functions(_)) || !is_reserved(topic)
     }
 
     /// Whether a message may still be delivered: commands are canceled, and they expire.

@@ -1,6 +1,9 @@
 //! The flags of the `fieldline` command.
 
+mod certs;
+mod config;
 mod send;
+mod things;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,7 +13,13 @@ use fieldline_model::{DeviceId, GatewayId, Metric};
 
 use crate::config::{Endpoint, parse_listen};
 
+pub use certs::{CertsArgs, CertsCommand, InitArgs, IssueArgs, ListArgs, RevokeArgs};
+pub use config::{ConfigArgs, ConfigCommand, DiffArgs, PushArgs, RollbackArgs, ShowArgs};
 pub use send::{CommandsArgs, SendArgs};
+pub use things::{
+    ShadowArgs, ShadowCommand, ShadowUpdateArgs, ShadowWatchArgs, ThingArgs, ThingsAddArgs, ThingsArgs,
+    ThingsCommand, ThingsListArgs, WhichShadow,
+};
 
 /// Readings from devices to a query, and nothing acknowledged is ever lost.
 #[derive(Debug, Parser)]
@@ -40,6 +49,14 @@ pub enum Command {
     Commands(CommandsArgs),
     /// Publish a recorded CSV file as a device
     Replay(ReplayArgs),
+    /// Configure gateways from afar: push, diff, show, history, rollback
+    Config(ConfigArgs),
+    /// The site's own certificates: init, issue, revoke, list
+    Certs(CertsArgs),
+    /// List, show, add and remove things
+    Things(ThingsArgs),
+    /// Get, update, delete and watch device shadows
+    Shadow(ShadowArgs),
     /// What is done once in an AWS account
     Aws(AwsArgs),
 }
@@ -142,6 +159,12 @@ pub struct ServeArgs {
     /// The HTTP API's address, or "off" [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", value_parser = listen)]
     pub http: Option<Listen>,
+    /// The broker's address for devices with certificates [default: 0.0.0.0:8883 after `certs init`]
+    #[arg(long, value_name = "ADDR")]
+    pub mqtts: Option<SocketAddr>,
+    /// The data plane's address for devices with certificates, or "off" [default: off]
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
+    pub https: Option<Listen>,
     /// Run only broker, Basic Ingest and the data plane here, and invoke the functions at this
     /// address by AWS Lambda's API: cargo lambda watch, or an emulator; plain http
     #[arg(long, value_name = "URL")]
@@ -329,6 +352,24 @@ mod tests {
         for wrong in [["--speed", "0"], ["--speed", "fast"], ["--map", "ab"], ["--map", "a=b/c"]] {
             let flags = ["fieldline", "replay", "x.csv", "--device", "d"].into_iter().chain(wrong);
             assert!(Cli::try_parse_from(flags).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn things_are_listed_where_nothing_is_said() {
+        let things = |words: &[&str]| {
+            let words = ["fieldline", "things"].iter().chain(words);
+            Cli::try_parse_from(words).map(|cli| match cli.command {
+                Command::Things(args) => args,
+                other => panic!("{other:?}"),
+            })
+        };
+        assert!(things(&["--json"]).unwrap().list.json);
+        let added = things(&["add", "press-4", "--type", "press", "--attribute", "hall=7"]).unwrap();
+        let Some(ThingsCommand::Add(args)) = added.command else { panic!("{added:?}") };
+        assert_eq!(args.attributes, [("hall".to_owned(), "7".to_owned())]);
+        for wrong in [&["add", "a b"][..], &["add", "a", "--attribute", "x"], &["show"]] {
+            assert!(things(wrong).is_err(), "{wrong:?}");
         }
     }
 

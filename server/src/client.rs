@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::{Method, Request, header};
+use axum::http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -28,8 +28,13 @@ pub enum ClientError {
     #[error("the server at {0} broke off or took longer than a minute")]
     Interrupted(String),
     /// The server says no, with its reason.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{detail}")]
+    Refused {
+        /// The status of the answer.
+        status: StatusCode,
+        /// What it says.
+        detail: String,
+    },
     /// The answer is not JSON: something else listens there.
     #[error("what listens at {0} is not a Fieldline server")]
     Stranger(String),
@@ -60,17 +65,21 @@ impl Api {
     /// # Errors
     /// [`ClientError`], in words for the user.
     pub async fn get_text(&self, path: &str) -> Result<String, ClientError> {
-        self.exchange(Method::GET, path, Bytes::new()).await
+        self.exchange(Method::GET, path, &[], Bytes::new()).await
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<String, ClientError> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<String, ClientError> {
         let uri = format!("{}{path}", self.base);
-        let request = Request::builder()
-            .method(method)
-            .uri(&uri)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|_invalid| ClientError::Address(uri))?;
+        let request =
+            Request::builder().method(method).uri(&uri).header(header::CONTENT_TYPE, "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = request.body(Full::new(body)).map_err(|_invalid| ClientError::Address(uri))?;
         let exchange = async {
             let response = self
                 .client
@@ -88,7 +97,7 @@ impl Api {
             .await
             .map_err(|_elapsed| ClientError::Interrupted(self.base.clone()))??;
         let text = String::from_utf8(body.to_vec()).map_err(|_| ClientError::Stranger(self.base.clone()))?;
-        if status.is_success() { Ok(text) } else { Err(self.refusal(&text)) }
+        if status.is_success() { Ok(text) } else { Err(self.refusal(status, &text)) }
     }
 
     /// Sends a JSON body, none where it is null, and returns the JSON answer; null for an empty one.
@@ -96,12 +105,34 @@ impl Api {
     /// # Errors
     /// [`ClientError`], in words for the user.
     pub async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.send_with(method, path, &[], body).await
+    }
+
+    /// As [`Api::send`], with headers.
+    ///
+    /// # Errors
+    /// [`ClientError`], in words for the user.
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<Value, ClientError> {
         let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
-        let text = self.exchange(method, path, body).await?;
+        let text = self.exchange(method, path, headers, body).await?;
         if text.is_empty() {
             return Ok(Value::Null);
         }
         serde_json::from_str(&text).map_err(|_| ClientError::Stranger(self.base.clone()))
+    }
+
+    /// As [`Api::get`], with headers.
+    ///
+    /// # Errors
+    /// [`ClientError`], in words for the user.
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<Value, ClientError> {
+        self.send_with(Method::GET, path, headers, &Value::Null).await
     }
 
     /// As [`Api::get_text`], read as JSON.
@@ -113,13 +144,13 @@ impl Api {
         serde_json::from_str(&text).map_err(|_| ClientError::Stranger(self.base.clone()))
     }
 
-    /// The detail of a problem document.
-    fn refusal(&self, text: &str) -> ClientError {
+    /// The detail of a problem document, or the message of an error as AWS writes it.
+    fn refusal(&self, status: StatusCode, text: &str) -> ClientError {
         let problem: Option<Value> = serde_json::from_str(text).ok();
         let word =
             |key: &str| problem.as_ref().and_then(|problem| problem.get(key)?.as_str().map(str::to_owned));
-        match word("detail").or_else(|| word("title")) {
-            Some(detail) => ClientError::Refused(detail),
+        match word("detail").or_else(|| word("title")).or_else(|| word("message")) {
+            Some(detail) => ClientError::Refused { status, detail },
             None => ClientError::Stranger(self.base.clone()),
         }
     }

@@ -1,5 +1,8 @@
 //! The query commands: ask the server, print the answer.
 
+pub mod shadow;
+pub mod things;
+
 use std::io::{IsTerminal, Write};
 use std::time::SystemTime;
 

@@ -1,13 +1,14 @@
 //! Everything that can be set in `fieldline.toml`, with its unit, its default and its limits.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fieldline_model::GatewayId;
 use fieldline_mqtt::BrokerConfig;
 use serde::{Deserialize, Deserializer};
 
+use crate::certs;
 pub use crate::functions::{Endpoint, EndpointError};
 
 /// The configuration of the on-premise server.
@@ -24,6 +25,10 @@ pub struct Config {
     pub http: HttpSettings,
     /// What is kept, and for how long.
     pub store: StoreSettings,
+    /// The registry of things.
+    pub registry: RegistrySettings,
+    /// What the server shows of things in their shadows by itself.
+    pub shadows: ShadowSettings,
     /// Where the functions run, for instance `http://127.0.0.1:9000`; none: in this process, with
     /// the store. Blocks and books then become asynchronous invocations of `ingest` there,
     /// `/api/v1/*` becomes calls of `query`, and `data`, `gateway` and `store` mean nothing.
@@ -69,7 +74,8 @@ pub struct MqttSettings {
     /// Address of the plain listener, or `"off"`; port 0 takes a free one. Loopback only.
     #[serde(deserialize_with = "address_or_off")]
     pub listen: Option<SocketAddr>,
-    /// The listener with mutual TLS; the identity of the server.
+    /// The listener with mutual TLS; the identity of the server. Where it is not set, and `fieldline certs
+    /// init` has made an authority in the data folder, it is as if it were set with its defaults.
     pub tls: Option<TlsSettings>,
     /// The limits of the broker.
     pub limits: BrokerConfig,
@@ -78,20 +84,39 @@ pub struct MqttSettings {
     pub waiting_bytes_max: usize,
 }
 
-/// The listener with mutual TLS.
+/// The listener with mutual TLS. Files that are not named are those of `fieldline certs init`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct TlsSettings {
     /// Address and port; port 0 takes a free one. Default: 0.0.0.0:8883.
-    #[serde(default = "default_tls_listen")]
     pub listen: SocketAddr,
     /// The server's certificate chain, PEM.
-    pub certificate: PathBuf,
+    pub certificate: Option<PathBuf>,
     /// Its private key, PEM.
-    pub key: PathBuf,
-    /// The CA that signs the certificates of gateways, PEM. The Common Name of such a certificate
-    /// is the gateway's id.
-    pub client_ca: PathBuf,
+    pub key: Option<PathBuf>,
+    /// The CA that signs the certificates of gateways and devices, PEM. What such a certificate may do
+    /// is the registry's to say. One that is not registered stands for the thing of its Common Name where
+    /// this key is set, and does not get in where it is not.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl TlsSettings {
+    /// Certificate, key and CA, with those of `certs init` in the data folder where none is named.
+    pub fn files(&self, data: &Path) -> [PathBuf; 3] {
+        let folder = certs::folder(data);
+        let file = |named: &Option<PathBuf>, own| named.clone().unwrap_or_else(|| folder.join(own));
+        [
+            file(&self.certificate, certs::SERVER_CERTIFICATE),
+            file(&self.key, certs::SERVER_KEY),
+            file(&self.client_ca, certs::CA_CERTIFICATE),
+        ]
+    }
+}
+
+impl Default for TlsSettings {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([0, 0, 0, 0], 8883)), certificate: None, key: None, client_ca: None }
+    }
 }
 
 /// The HTTP API.
@@ -101,6 +126,11 @@ pub struct HttpSettings {
     /// Address and port, or `"off"`; port 0 takes a free one. Loopback only.
     #[serde(deserialize_with = "address_or_off")]
     pub listen: Option<SocketAddr>,
+    /// Address and port of the data plane with mutual TLS (`/topics`, `/things/…/shadow`,
+    /// `/retainedMessage`, `/telemetry`), or `"off"`; port 0 takes a free one. It has the certificates of
+    /// `mqtt.tls`, and needs them.
+    #[serde(deserialize_with = "address_or_off")]
+    pub tls_listen: Option<SocketAddr>,
     /// The largest body of a request, in bytes; a larger one is answered with 413.
     pub body_bytes_max: usize,
 }
@@ -111,6 +141,37 @@ pub struct HttpSettings {
 pub struct StoreSettings {
     /// Readings older than so many days are deleted; none keeps everything.
     pub retention_days: Option<u32>,
+}
+
+/// The registry of things.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistrySettings {
+    /// Whose readings are taken that come without a gateway, and whether devices appear by themselves.
+    pub devices: Devices,
+    /// The host that DescribeEndpoint names; none: the one that was asked.
+    pub endpoint: Option<String>,
+}
+
+/// Which devices may publish.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Devices {
+    /// All; one that publishes becomes a thing.
+    #[default]
+    Open,
+    /// Without a gateway only those that are things already. What a gateway has taken in is stored.
+    Known,
+}
+
+/// What the server shows of things in their shadows by itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShadowSettings {
+    /// The shadow `telemetry` of a device, with its newest readings, is updated at most once in so long, such
+    /// as `"10s"`, and only on change; `"off"`: there is none. 100 ms to a day.
+    #[serde(deserialize_with = "duration_or_off")]
+    pub telemetry_every: Option<Duration>,
 }
 
 /// Why a configuration cannot be used although each key is well formed.
@@ -129,6 +190,15 @@ pub enum ConfigError {
         /// What would make it safe.
         remedy: &'static str,
     },
+    /// A listener with mutual TLS has no certificates.
+    #[error(
+        "http.tls_listen = \"{address}\" needs an identity: make one with `fieldline certs init`, or configure \
+         mqtt.tls (certificate, key, client_ca)"
+    )]
+    NoIdentity {
+        /// The address.
+        address: SocketAddr,
+    },
     /// A number is outside its limits.
     #[error("{key} = {value}: {expected}")]
     Limit {
@@ -142,6 +212,22 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// With the listener for which `certs init` has made an identity, where nothing else is said.
+    #[must_use]
+    pub fn with_identity(mut self) -> Self {
+        let made = certs::folder(&self.data).join(certs::CA_CERTIFICATE).exists();
+        if self.mqtt.tls.is_none() && made {
+            self.mqtt.tls = Some(TlsSettings::default());
+        }
+        self
+    }
+
+    /// Whether a certificate that is not registered gets in: where another authority than the site's own
+    /// signs certificates.
+    pub(crate) fn lets_strangers_in(&self) -> bool {
+        self.mqtt.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
+    }
+
     /// Checks what a type alone cannot say.
     ///
     /// # Errors
@@ -155,6 +241,9 @@ impl Config {
         if let Some(address) = self.http.listen.filter(beyond_loopback) {
             let remedy = "put a TLS proxy with authentication on this machine in front of it";
             return Err(ConfigError::Exposed { key: "http.listen", address, remedy });
+        }
+        if let Some(address) = self.http.tls_listen.filter(|_| self.mqtt.tls.is_none()) {
+            return Err(ConfigError::NoIdentity { address });
         }
         let body = self.http.body_bytes_max as u64;
         if !(1024..=1 << 30).contains(&body) {
@@ -172,7 +261,17 @@ impl Config {
             ("invoke.timeout_ms", invoke.timeout_ms, 10..=900_000, "must be 10 to 900000 (15 minutes)"),
             ("invoke.patience_ms", invoke.patience_ms, 10..=900_000, "must be 10 to 900000 (15 minutes)"),
         ];
-        for (key, value, bounds, expected) in bounds {
+        let every_ms = self.shadows.telemetry_every.map(|every| u64::try_from(every.as_millis()));
+        let every_ms = every_ms.map(|every_ms| every_ms.unwrap_or(u64::MAX));
+        let every = every_ms.map(|every_ms| {
+            (
+                "shadows.telemetry_every",
+                every_ms,
+                100..=86_400_000,
+                "must be 100ms to 1day, or off (told in ms)",
+            )
+        });
+        for (key, value, bounds, expected) in bounds.into_iter().chain(every) {
             if !bounds.contains(&value) {
                 return Err(ConfigError::Limit { key, value, expected });
             }
@@ -189,6 +288,8 @@ impl Default for Config {
             mqtt: MqttSettings::default(),
             http: HttpSettings::default(),
             store: StoreSettings::default(),
+            registry: RegistrySettings::default(),
+            shadows: ShadowSettings::default(),
             functions: None,
             invoke: InvokeSettings::default(),
         }
@@ -208,16 +309,32 @@ impl Default for MqttSettings {
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], 8080))), body_bytes_max: 8 << 20 }
+        Self {
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            tls_listen: None,
+            body_bytes_max: 8 << 20,
+        }
     }
 }
 
-fn default_tls_listen() -> SocketAddr {
-    SocketAddr::from(([0, 0, 0, 0], 8883))
+impl Default for ShadowSettings {
+    fn default() -> Self {
+        Self { telemetry_every: Some(Duration::from_secs(10)) }
+    }
 }
 
 fn address_or_off<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
     parse_listen(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+}
+
+fn duration_or_off<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text == "off" {
+        return Ok(None);
+    }
+    humantime::parse_duration(&text).map(Some).map_err(|_not_a_duration| {
+        serde::de::Error::custom(format!("\"{text}\" is neither a duration such as 10s nor \"off\""))
+    })
 }
 
 /// Reads `address:port`, or `off`, as flags and keys have it.
@@ -267,6 +384,8 @@ mod tests {
             retention_days = 400
             [invoke]
             timeout_ms = 5000
+            [registry]
+            devices = "known"
             "#,
         )
         .unwrap();
@@ -275,6 +394,7 @@ mod tests {
         assert_eq!(config.mqtt.tls.unwrap().listen.port(), 8883);
         assert_eq!(config.mqtt.limits.receive_maximum, 50);
         assert_eq!(config.store.retention_days, Some(400));
+        assert_eq!(config.registry.devices, Devices::Known);
         assert_eq!(config.functions.unwrap().to_string(), "http://127.0.0.1:9000");
         assert_eq!((config.invoke.timeout_ms, config.invoke.in_flight_max), (5000, 64));
     }
@@ -294,12 +414,18 @@ mod tests {
             ("[mqtt]\nwaiting_bytes_max = 10", "mqtt.waiting_bytes_max"),
             ("[invoke]\nin_flight_max = 0", "invoke.in_flight_max"),
             ("[invoke]\npatience_ms = 1", "invoke.patience_ms"),
+            ("[shadows]\ntelemetry_every = \"99ms\"", "shadows.telemetry_every"),
+            ("[shadows]\ntelemetry_every = \"2days\"", "shadows.telemetry_every"),
         ] {
             let error = parse::<Config>(text).unwrap().check().unwrap_err().to_string();
             assert!(error.starts_with(key), "{text}: {error}");
         }
         let error = parse::<Config>("[mqtt]\nlisten = \"here\"").unwrap_err();
         assert!(error.starts_with("line 2: \"here\" is neither an address"), "{error}");
+        let error = parse::<Config>("[shadows]\ntelemetry_every = \"often\"").unwrap_err();
+        assert!(error.contains("neither a duration such as 10s"), "{error}");
+        let off: Config = parse("[shadows]\ntelemetry_every = \"off\"").unwrap();
+        assert_eq!(off.shadows.telemetry_every, None);
         let error = parse::<Config>("functions = \"https://x\"").unwrap_err();
         assert!(error.contains("plain http only"), "{error}");
     }

@@ -29,10 +29,18 @@ pub(crate) struct Counters {
     pub(crate) books: Counter,
     /// Messages to rules that this server does not have.
     pub(crate) ignored: Counter,
+    /// Readings that came without a gateway from devices that are no things, and were refused.
+    pub(crate) unknown_devices: Counter,
     /// Messages whose event a function elsewhere has taken.
     pub(crate) invoked: Counter,
     /// Invocations that failed and were tried again, or given up.
     pub(crate) retried: Counter,
+    /// Shadows that the server has brought up to date by itself.
+    pub(crate) shadows_updated: Counter,
+    /// Updates of those that failed and are tried again.
+    pub(crate) shadows_failed: Counter,
+    /// Values that were not shown, since more devices came than can be remembered.
+    pub(crate) shadow_values_lost: Counter,
     broker: BrokerGauges,
 }
 
@@ -67,8 +75,12 @@ impl Counters {
             deferred: counter!("fieldline_deferred_total"),
             books: counter!("fieldline_books_total"),
             ignored: counter!("fieldline_ignored_total"),
+            unknown_devices: counter!("fieldline_refused_total", "reason" => "unknown-device"),
             invoked: counter!("fieldline_invoked_total"),
             retried: counter!("fieldline_invoke_failures_total"),
+            shadows_updated: counter!("fieldline_shadows_updated_total"),
+            shadows_failed: counter!("fieldline_shadow_failures_total"),
+            shadow_values_lost: counter!("fieldline_shadow_values_lost_total"),
             broker: BrokerGauges {
                 connections: gauge!("fieldline_mqtt_connections"),
                 sessions: gauge!("fieldline_mqtt_sessions"),

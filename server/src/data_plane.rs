@@ -18,9 +18,11 @@ use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fieldline_mqtt::{Broker, Message, MessageProperties, PublishError, QoS};
+use query::Problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::access::Caller;
 use crate::answer::Answer;
 use crate::broker::Desk;
 use crate::trace_id;
@@ -70,18 +72,37 @@ pub(crate) struct Failure {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// Id and ARN of what is there already.
+    resource: Option<(String, String)>,
 }
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), resource: None }
+    }
+
+    /// With the id and the ARN of what is there already.
+    pub(crate) fn about(self, resource_id: String, resource_arn: String) -> Self {
+        Self { resource: Some((resource_id, resource_arn)), ..self }
+    }
+
+    /// The same as a problem document, for our own API.
+    pub(crate) fn problem(self) -> Problem {
+        let title = match self.status {
+            StatusCode::NOT_FOUND => "not found",
+            StatusCode::CONFLICT => "conflict",
+            StatusCode::FORBIDDEN => "forbidden",
+            StatusCode::INTERNAL_SERVER_ERROR => "the store failed",
+            _ => "the request cannot be answered",
+        };
+        Problem::new(self.status, title, self.message)
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "InvalidRequestException", message)
     }
 
-    fn forbidden(message: impl Into<String>) -> Self {
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "ForbiddenException", message)
     }
 
@@ -97,9 +118,13 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let body = json!({ "message": self.message, "traceId": trace_id::fresh() }).to_string();
+        let mut body = json!({ "message": self.message, "traceId": trace_id::fresh() });
+        if let Some((id, arn)) = self.resource {
+            body["resourceId"] = json!(id);
+            body["resourceArn"] = json!(arn);
+        }
         let headers = [(header::CONTENT_TYPE.as_str(), "application/json"), ("x-amzn-errortype", self.code)];
-        (self.status, headers, body).into_response()
+        (self.status, headers, body.to_string()).into_response()
     }
 }
 
@@ -110,6 +135,7 @@ async fn other_method() -> Failure {
 
 async fn publish(
     State(plane): State<DataPlane>,
+    caller: Caller,
     topic: Result<Path<String>, PathRejection>,
     parameters: Result<Query<Parameters>, QueryRejection>,
     headers: HeaderMap,
@@ -118,6 +144,8 @@ async fn publish(
     let outcome = async {
         let Path(topic) = topic.map_err(|rejection| Failure::invalid(rejection.body_text()))?;
         let Query(parameters) = parameters.map_err(|rejection| Failure::invalid(rejection.body_text()))?;
+        check_topic(&topic)?;
+        caller.check_publish(&topic, parameters.retain)?;
         plane.publish(&topic, parameters, &headers, body).await
     };
     match outcome.await {
@@ -138,7 +166,6 @@ impl DataPlane {
         body: Body,
     ) -> Result<(), Failure> {
         Failure::of_web_page(headers)?;
-        check_topic(topic)?;
         if !self.desk.may_publish_by_http(topic) {
             return Err(Failure::forbidden("this topic is the server's own"));
         }

@@ -17,6 +17,7 @@ use crate::answer::Answer;
 use crate::broker::now;
 use crate::counters::Counters;
 use crate::quarantine::QuarantineDesk;
+use crate::registry::Sightings;
 use crate::stop;
 use crate::waiting::Place;
 
@@ -36,15 +37,25 @@ pub(crate) enum Done {
     Request(oneshot::Sender<Result<(), NotStored>>),
 }
 
-/// The store did not take the readings; they should be sent again.
+/// Why readings were not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NotStored;
+pub(crate) enum NotStored {
+    /// The store did not take them; they should be sent again.
+    Failed,
+    /// A device is not known, and only known ones may publish.
+    UnknownDevice,
+}
 
 impl Done {
     fn settle(self, outcome: Result<(), NotStored>) {
         match (self, outcome) {
             (Self::Device(answer), Ok(())) => answer.accept(Routing::Route),
-            (Self::Device(answer), Err(NotStored)) => answer.reject(PublishError::ImplementationSpecific),
+            (Self::Device(answer), Err(NotStored::Failed)) => {
+                answer.reject(PublishError::ImplementationSpecific);
+            }
+            (Self::Device(answer), Err(NotStored::UnknownDevice)) => {
+                answer.reject(PublishError::NotAuthorized);
+            }
             // A client that has hung up needs no answer.
             (Self::Request(sender), outcome) => drop(sender.send(outcome)),
         }
@@ -66,6 +77,7 @@ pub(crate) struct Direct {
     gateway: GatewayId,
     quarantine: QuarantineDesk,
     counters: Counters,
+    sightings: Sightings,
 }
 
 impl Direct {
@@ -73,13 +85,19 @@ impl Direct {
         gateway: GatewayId,
         quarantine: QuarantineDesk,
         counters: Counters,
+        sightings: Sightings,
     ) -> (Self, mpsc::UnboundedReceiver<Offer>) {
         let (offers, line) = mpsc::unbounded_channel();
-        (Self { offers, gateway, quarantine, counters }, line)
+        (Self { offers, gateway, quarantine, counters, sightings }, line)
     }
 
     /// Hands readings in; `done` is told when they are stored, or not told at shutdown.
     pub(crate) fn offer(&self, rows: Rows, done: Done, place: Place) {
+        if !self.sightings.admit(&rows) {
+            self.counters.unknown_devices.increment(rows.len() as u64);
+            done.settle(Err(NotStored::UnknownDevice));
+            return;
+        }
         if self.offers.send(Offer { rows, done, _place: place }).is_err() {
             tracing::debug!("readings came too late for this run");
         }
@@ -108,6 +126,7 @@ pub(crate) struct OwnStream {
     store: Arc<dyn TimeSeriesStore>,
     ledger: Arc<dyn Ledger>,
     counters: Counters,
+    sightings: Sightings,
     stream: StreamId,
     next_seq: u64,
 }
@@ -118,9 +137,10 @@ impl OwnStream {
         store: Arc<dyn TimeSeriesStore>,
         ledger: Arc<dyn Ledger>,
         counters: Counters,
+        sightings: Sightings,
     ) -> Result<Self, StoreError> {
         let own = ledger.own_stream(gateway, now()).await?;
-        Ok(Self { store, ledger, counters, stream: own.stream, next_seq: own.next_seq })
+        Ok(Self { store, ledger, counters, sightings, stream: own.stream, next_seq: own.next_seq })
     }
 
     /// Works the line until `stopping`, and then what is in it.
@@ -159,10 +179,10 @@ impl OwnStream {
             Err(StoreError::Refused { .. }) if offers.len() > 1 => {
                 for offer in offers {
                     let outcome = self.store_all(std::slice::from_ref(&offer)).await;
-                    offer.done.settle(outcome.map_err(|_told| NotStored));
+                    offer.done.settle(outcome.map_err(|_told| NotStored::Failed));
                 }
             }
-            Err(_) => offers.into_iter().for_each(|offer| offer.done.settle(Err(NotStored))),
+            Err(_) => offers.into_iter().for_each(|offer| offer.done.settle(Err(NotStored::Failed))),
         }
     }
 
@@ -170,7 +190,7 @@ impl OwnStream {
     async fn store_all(&mut self, offers: &[Offer]) -> Result<(), StoreError> {
         for block in self.pack(offers) {
             let readings = block.block.seqs().count();
-            if let Err(error) = self.store.write(block).await {
+            if let Err(error) = self.store.write(Arc::clone(&block)).await {
                 self.counters.deferred.increment(1);
                 tracing::error!(error = &error as &dyn std::error::Error, "readings were not stored");
                 // A failed commit may have come through all the same: the ledger knows.
@@ -181,6 +201,7 @@ impl OwnStream {
             }
             self.next_seq += readings;
             self.counters.direct_readings.increment(readings);
+            self.sightings.of_block(&block);
         }
         Ok(())
     }

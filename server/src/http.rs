@@ -16,9 +16,10 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use crate::access::Caller;
 use crate::broker::{now, read};
 use crate::counters::Counters;
-use crate::direct::{Direct, Done};
+use crate::direct::{Direct, Done, NotStored};
 use crate::waiting::Waiting;
 
 /// Rejects that are spelled out in an answer.
@@ -34,15 +35,23 @@ pub(crate) struct Face {
 
 /// The routes of a server with a store: queries, and readings by `POST`.
 pub(crate) fn with_store(face: Face, api: query::State, body_bytes_max: usize) -> Router {
-    let own = Router::new()
-        .route("/telemetry/{device}", post(device))
-        .route("/telemetry/{device}/{metric}", post(metric))
+    let lines = Router::new()
         .route("/api/v2/write", post(write))
         .layer(DefaultBodyLimit::max(body_bytes_max))
-        .with_state(Arc::new(face));
+        .with_state(Arc::new(face.clone()));
     query::router(api)
-        .merge(own)
+        .merge(lines)
+        .merge(telemetry_routes(face, body_bytes_max))
         .layer(middleware::from_fn(move |request, next| too_large_as_problem(body_bytes_max, request, next)))
+}
+
+/// Readings of one device by `POST`.
+pub(crate) fn telemetry_routes(face: Face, body_bytes_max: usize) -> Router {
+    Router::new()
+        .route("/telemetry/{device}", post(device))
+        .route("/telemetry/{device}/{metric}", post(metric))
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+        .with_state(Arc::new(face))
 }
 
 /// The routes of every server: health, and what is counted.
@@ -63,19 +72,28 @@ async fn too_large_as_problem(body_bytes_max: usize, request: Request, next: Nex
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body too large", detail).into_response()
 }
 
-async fn device(State(face): State<Arc<Face>>, Path(device): Path<String>, body: Bytes) -> Response {
-    telemetry(&face, &format!("telemetry/{device}"), body).await
+async fn device(
+    State(face): State<Arc<Face>>,
+    caller: Caller,
+    Path(device): Path<String>,
+    body: Bytes,
+) -> Response {
+    telemetry(&face, &caller, &format!("telemetry/{device}"), body).await
 }
 
 async fn metric(
     State(face): State<Arc<Face>>,
+    caller: Caller,
     Path((device, metric)): Path<(String, String)>,
     body: Bytes,
 ) -> Response {
-    telemetry(&face, &format!("telemetry/{device}/{metric}"), body).await
+    telemetry(&face, &caller, &format!("telemetry/{device}/{metric}"), body).await
 }
 
-async fn telemetry(face: &Face, topic: &str, body: Bytes) -> Response {
+async fn telemetry(face: &Face, caller: &Caller, topic: &str, body: Bytes) -> Response {
+    if let Err(refusal) = caller.check_publish(topic, false) {
+        return refusal.into_response();
+    }
     let mut parsed = Parsed::default();
     if let Err((reason, detail)) = read(topic, &body, &mut parsed) {
         face.direct.set_aside(reason, 1, topic, &body, &detail);
@@ -110,7 +128,12 @@ async fn store(face: &Face, rows: fieldline_wire::Rows, bytes: usize) -> Result<
     face.direct.offer(rows, Done::Request(sender), place);
     match done.await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(unavailable()),
+        Ok(Err(NotStored::UnknownDevice)) => {
+            let detail = "a device is not registered, and only registered ones may publish here; \
+                          add it with `fieldline things add`";
+            Err(Problem::new(StatusCode::FORBIDDEN, "unknown device", detail.to_owned()))
+        }
+        Ok(Err(NotStored::Failed)) | Err(_) => Err(unavailable()),
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::answer::Answer;
 use crate::counters::Counters;
+use crate::registry::Sightings;
 use crate::stop;
 use crate::waiting::Place;
 
@@ -112,9 +113,9 @@ pub(crate) struct StorageQueue {
 
 impl StorageQueue {
     /// Starts the task that feeds `storage`; it ends when the queue is dropped.
-    pub(crate) fn start(context: storage::Context, counters: Counters) -> Self {
+    pub(crate) fn start(context: storage::Context, counters: Counters, sightings: Sightings) -> Self {
         let (blocks, line) = mpsc::channel(DECODED_MAX);
-        tokio::spawn(feed(line, context, counters));
+        tokio::spawn(feed(line, context, counters, sightings));
         Self { blocks }
     }
 }
@@ -134,15 +135,21 @@ async fn feed(
     mut line: mpsc::Receiver<(Arc<ReceivedBlock>, Stored)>,
     context: storage::Context,
     counters: Counters,
+    sightings: Sightings,
 ) {
     let mut gathered = Vec::with_capacity(BATCH_MAX);
     while line.recv_many(&mut gathered, BATCH_MAX).await > 0 {
         let (blocks, answers): (Vec<_>, Vec<Stored>) = gathered.drain(..).unzip();
         let readings: Vec<u64> =
             blocks.iter().map(|block: &Arc<ReceivedBlock>| block.block.seqs().count()).collect();
-        let outcomes = storage::handle(blocks, &context).await;
-        for ((outcome, answer), readings) in outcomes.into_iter().zip(answers).zip(readings) {
+        let outcomes = storage::handle(blocks.clone(), &context).await;
+        let settled = outcomes.into_iter().zip(answers).zip(readings).zip(&blocks);
+        for (((outcome, answer), readings), block) in settled {
             counters.block(outcome.as_ref().ok(), readings);
+            // Of a block that comes again too: the device may not have been registered the first time.
+            if matches!(outcome, Ok(storage::Outcome::Stored { .. } | storage::Outcome::Duplicate)) {
+                sightings.of_block(block);
+            }
             // A message whose connection is gone needs no answer.
             drop(answer.send(outcome.map(drop).map_err(PortError::from)));
         }

@@ -14,26 +14,35 @@
 //! the store reaches a gateway only through this broker, and nobody else may publish there; what
 //! waits for the store is bounded, all connections together; a plain listener is on loopback.
 
+mod access;
 mod answer;
 pub mod app;
 mod books;
 mod broker;
+pub mod certify;
+pub mod certs;
 pub mod cli;
 pub mod client;
 pub mod commands;
 mod commands_desk;
 pub mod config;
+pub mod configure;
 mod counters;
 mod data_plane;
 pub mod demo;
+mod descriptors;
 mod direct;
 #[cfg(feature = "aws")]
 pub mod enroll;
 mod functions;
+mod gateway_config;
 mod http;
+mod https;
 mod intake;
 mod quarantine;
+mod registry;
 pub mod replay;
+mod reported;
 mod retention;
 pub mod send;
 pub mod serve;
@@ -43,3 +52,4 @@ mod trace_id;
 pub mod up;
 pub mod view;
 mod waiting;
+mod whole_file;

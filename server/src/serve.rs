@@ -5,7 +5,7 @@ use edge_agent::settings;
 use crate::app::Server;
 use crate::cli::{Listen, ServeArgs};
 use crate::config::Config;
-use crate::stop;
+use crate::{descriptors, stop};
 
 /// Runs the server until it is told to stop. Prints one line on standard output for each listener,
 /// and `ready`.
@@ -14,9 +14,14 @@ use crate::stop;
 /// The configuration is wrong, an address is taken, or the data folder cannot be used.
 pub async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let told = stop::listen()?;
+    descriptors::raise();
     let server = Server::start(configuration(args)?).await?;
-    let listeners =
-        [("mqtt", server.mqtt_address()), ("mqtts", server.mqtts_address()), ("http", server.http_address())];
+    let listeners = [
+        ("mqtt", server.mqtt_address()),
+        ("mqtts", server.mqtts_address()),
+        ("http", server.http_address()),
+        ("https", server.https_address()),
+    ];
     for (name, address) in listeners {
         if let Some(address) = address {
             println!("{name} listening on {address}");
@@ -43,6 +48,12 @@ fn configuration(args: &ServeArgs) -> anyhow::Result<Config> {
     }
     if let Some(Listen(listen)) = args.http {
         config.http.listen = listen;
+    }
+    if let Some(listen) = args.mqtts {
+        config.mqtt.tls.get_or_insert_default().listen = listen;
+    }
+    if let Some(Listen(listen)) = args.https {
+        config.http.tls_listen = listen;
     }
     if let Some(functions) = &args.functions {
         config.functions = Some(functions.clone());

@@ -4,6 +4,7 @@
 
 mod desk;
 mod http;
+mod things;
 
 use std::fmt;
 use std::sync::Arc;

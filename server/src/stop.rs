@@ -24,3 +24,8 @@ pub fn listen() -> anyhow::Result<impl Future<Output = ()>> {
 pub(crate) async fn told(flag: &mut tokio::sync::watch::Receiver<bool>) {
     drop(flag.wait_for(|stop| *stop).await);
 }
+
+/// The same, for what has no place for a receiver of its own.
+pub(crate) async fn told_by(mut stopping: tokio::sync::watch::Receiver<bool>) {
+    told(&mut stopping).await;
+}

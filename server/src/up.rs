@@ -9,7 +9,7 @@ use crate::app::Server;
 use crate::cli::UpArgs;
 use crate::config::Config;
 use crate::demo::Demo;
-use crate::stop;
+use crate::{descriptors, stop};
 
 /// Starts both, says what listens where, and stops them in order when told to.
 ///
@@ -18,6 +18,7 @@ use crate::stop;
 pub async fn up(args: &UpArgs) -> anyhow::Result<()> {
     let demo = args.demo.as_deref().map(Demo::load).transpose()?;
     let told = stop::listen()?;
+    descriptors::raise();
     let server = Server::start(server_config(args)).await.context("the server cannot start")?;
     let mqtt = server.mqtt_address().context("the server has no broker")?;
     let agent = match Agent::start(agent_config(args, mqtt)).await {

@@ -5,9 +5,11 @@ mod commands;
 mod ledger;
 mod series;
 mod table;
+mod things;
 
 pub use chart::chart;
 pub use commands::{command, command_step, commands};
 pub use ledger::ledger;
-pub use series::{csv, devices, latest, points, series_table};
+pub use series::{csv, devices, latest, points, series_table, time};
 pub use table::Table;
+pub use things::things;

@@ -4,29 +4,17 @@ URL is the server's HTTP listener, HOST and PORT are its broker, where paho list
 """
 
 import json
-import os
 import queue
 import subprocess
 import sys
 
-# Before boto3 is loaded: nothing here may look for an account, or leave this machine.
-os.environ.update(
-    AWS_ACCESS_KEY_ID="test",
-    AWS_SECRET_ACCESS_KEY="test",
-    AWS_DEFAULT_REGION="us-east-1",
-    AWS_EC2_METADATA_DISABLED="true",
-    AWS_CONFIG_FILE=os.devnull,
-    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
-)
+from aws_local import AWS, iot_data, refused
 
-import boto3
 import paho.mqtt.client as mqtt
-from botocore.config import Config
 
 url, host, port, device, count, base = sys.argv[1:]
 base = int(base)
-iot = boto3.client("iot-data", endpoint_url=url, config=Config(retries={"total_max_attempts": 1}))
-aws = os.path.join(os.path.dirname(sys.executable), "aws")
+iot = iot_data(url)
 heard = queue.Queue()
 
 
@@ -46,17 +34,6 @@ def expect(topic, payload, qos):
     message = heard.get(timeout=30)
     assert (message.topic, message.payload, message.qos) == (topic, payload, qos), (message.topic, message.payload)
     return message
-
-
-def refused(code, status, **parameters):
-    try:
-        iot.publish(**parameters)
-    except iot.exceptions.ClientError as error:
-        told = (error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"])
-        assert told == (code, status), (told, error)
-        assert error.response["Error"]["Message"], error
-    else:
-        sys.exit(f"{parameters['topic']} was taken")
 
 
 listener = subscriber()
@@ -83,16 +60,16 @@ assert rich.ResponseTopic == f"{device}/reply" and rich.UserProperty == [("site"
 iot.publish(topic=f"{device}/large", qos=1, payload=b"x" * 131072)
 expect(f"{device}/large", b"x" * 131072, 1)
 
-refused("InvalidRequestException", 400, topic="x" * 257, payload=b"x")
-refused("InvalidRequestException", 400, topic="a/b/c/d/e/f/g/h/i", payload=b"x")
-refused("InvalidRequestException", 400, topic="$aws/things/t/shadow/update", payload=b"{}")
-refused("InvalidRequestException", 400, topic="a", qos=2, payload=b"x")
-refused("ForbiddenException", 403, topic=f"fieldline/{device}/ack", payload=b"{}")
-refused("RequestEntityTooLargeException", 413, topic="a", payload=b"x" * 131073)
-refused("InvalidRequestException", 400, topic=f"$aws/rules/fieldline_ingest/{device}", qos=1, payload=b"no block")
+refused("InvalidRequestException", 400, iot.publish, topic="x" * 257, payload=b"x")
+refused("InvalidRequestException", 400, iot.publish, topic="a/b/c/d/e/f/g/h/i", payload=b"x")
+refused("InvalidRequestException", 400, iot.publish, topic="$aws/things/t/shadow/update", payload=b"{}")
+refused("InvalidRequestException", 400, iot.publish, topic="a", qos=2, payload=b"x")
+refused("ForbiddenException", 403, iot.publish, topic=f"fieldline/{device}/ack", payload=b"{}")
+refused("RequestEntityTooLargeException", 413, iot.publish, topic="a", payload=b"x" * 131073)
+refused("InvalidRequestException", 400, iot.publish, topic=f"$aws/rules/fieldline_ingest/{device}", qos=1, payload=b"no block")
 
 subprocess.run(
-    [aws, "iot-data", "publish", "--endpoint-url", url, "--topic", f"{device}/command", "--qos", "1"]
+    [AWS, "iot-data", "publish", "--endpoint-url", url, "--topic", f"{device}/command", "--qos", "1"]
     + ["--payload", "by hand"],
     check=True,
     timeout=120,

@@ -30,6 +30,15 @@ pub fn have(program: &str) -> bool {
     found
 }
 
+/// Whether strace may trace here; prints a line when not.
+pub fn may_trace() -> bool {
+    let may = have("strace") && run(Command::new("strace").args(["-o", "/dev/null", "true"])).is_ok();
+    if !may {
+        println!("skipped: strace may not trace here");
+    }
+    may
+}
+
 /// Runs a command and gives what it printed.
 ///
 /// # Errors

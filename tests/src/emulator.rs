@@ -158,18 +158,44 @@ impl Emulator {
             "FifoQueue": "true", "VisibilityTimeout": "30", "RedrivePolicy": redrive.to_string(),
         });
         let (queue, arn) = self.create_queue(&format!("{name}.fifo"), attributes)?;
-        self.form(
-            "sns",
-            &[
-                ("Action", "Subscribe"),
-                ("TopicArn", &topic),
-                ("Protocol", "sqs"),
-                ("Endpoint", &arn),
-                ("Attributes.entry.1.key", "RawMessageDelivery"),
-                ("Attributes.entry.1.value", "true"),
-            ],
-        )?;
+        self.subscribe(&topic, &arn)?;
         Ok((topic, queue, dead))
+    }
+
+    /// Makes a standard queue behind a topic, with raw delivery.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn create_standard(&self, name: &str, topic: &str) -> Result<Queue> {
+        let (queue, arn) = self.create_queue(name, json!({ "VisibilityTimeout": "30" }))?;
+        self.subscribe(topic, &arn)?;
+        Ok(queue)
+    }
+
+    fn subscribe(&self, topic: &str, queue: &str) -> Result<()> {
+        let fields = [
+            ("Action", "Subscribe"),
+            ("TopicArn", topic),
+            ("Protocol", "sqs"),
+            ("Endpoint", queue),
+            ("Attributes.entry.1.key", "RawMessageDelivery"),
+            ("Attributes.entry.1.value", "true"),
+        ];
+        self.form("sns", &fields).map(drop)
+    }
+
+    /// What a named shadow reports; none where there is no such shadow.
+    ///
+    /// # Errors
+    /// The emulator fails.
+    pub fn reported(&self, thing: &str, shadow: &str) -> Result<Option<Value>> {
+        let path = format!("/things/{thing}/shadow?name={shadow}");
+        let answer = Http::new(self.address).get_with(&path, &[&scope("iotdata")])?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        ensure!(answer.status == 200, "{path}: {}", answer.body);
+        Ok(Some(serde_json::from_str::<Value>(&answer.body)?["state"]["reported"].clone()))
     }
 
     /// Makes a policy of AWS IoT for gateways.
@@ -178,6 +204,14 @@ impl Emulator {
     /// The emulator refuses.
     pub fn create_gateway_policy(&self, name: &str) -> Result<()> {
         self.iot(&format!("/policies/{name}"), &json!({ "policyDocument": "{}" })).map(drop)
+    }
+
+    /// Makes a thing of AWS IoT. moto knows shadows of such only, unlike AWS IoT.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn create_thing(&self, name: &str) -> Result<()> {
+        self.iot(&format!("/things/{name}"), &json!({})).map(drop)
     }
 
     /// The certificates that a gateways' policy is attached to.
@@ -253,7 +287,7 @@ pub fn call(endpoint: SocketAddr, service: &str, target: &str, body: &Value) -> 
 }
 
 /// The header by which the emulator tells services apart; nobody checks the signature.
-fn scope(service: &str) -> String {
+pub fn scope(service: &str) -> String {
     format!(
         "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, \
          SignedHeaders=host, Signature=0"

@@ -69,6 +69,14 @@ impl Http {
         self.send("POST", path, &headers, body)
     }
 
+    /// `DELETE`.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub fn delete(&self, path: &str) -> Result<Answer> {
+        self.send("DELETE", path, &[], b"")
+    }
+
     /// `PUT` without a body.
     ///
     /// # Errors
@@ -91,6 +99,14 @@ impl Http {
     /// As [`Http::get`].
     pub fn put_with(&self, path: &str, headers: &[&str], body: &[u8]) -> Result<Answer> {
         self.send("PUT", path, headers, body)
+    }
+
+    /// `PATCH` of JSON.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub fn patch(&self, path: &str, body: &[u8]) -> Result<Answer> {
+        self.send("PATCH", path, &["Content-Type: application/json"], body)
     }
 
     /// The JSON behind a path.

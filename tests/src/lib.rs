@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+pub mod authority;
 pub mod clients;
 pub mod cloud;
 pub mod device;
@@ -43,11 +44,15 @@ pub mod programs;
 pub mod proxy;
 pub mod publisher;
 pub mod random;
+pub mod shadows;
 pub mod site;
+pub mod thing;
 pub mod timestream;
 pub mod wait;
 
+pub use authority::Authority;
 pub use http::Http;
 pub use oracle::Oracle;
 pub use proxy::Proxy;
 pub use site::{Agent, Server, Site};
+pub use thing::Thing;

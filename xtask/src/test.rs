@@ -54,7 +54,14 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 
 /// The sizes that plain `cargo test` makes smaller; what is set already stands.
 fn long_runs(command: &mut Command) {
-    let sizes = [("FIELDLINE_KILLS", "100"), ("FIELDLINE_BACKLOG", "8640000"), ("FIELDLINE_SAM_BUILD", "1")];
+    let sizes = [
+        ("FIELDLINE_KILLS", "100"),
+        ("FIELDLINE_SHADOW_KILLS", "100"),
+        ("FIELDLINE_CONFIG_KILLS", "100"),
+        ("FIELDLINE_COMMAND_KILLS", "100"),
+        ("FIELDLINE_BACKLOG", "8640000"),
+        ("FIELDLINE_SAM_BUILD", "1"),
+    ];
     for (variable, value) in sizes {
         if std::env::var_os(variable).is_none() {
             command.env(variable, value);

@@ -23,6 +23,8 @@ mod queue;
 mod s3;
 #[cfg(feature = "secrets")]
 mod secrets;
+#[cfg(feature = "shadows")]
+mod shadows;
 #[cfg(feature = "timestream")]
 mod timestream;
 
@@ -38,5 +40,7 @@ pub use queue::BlockTopic;
 pub use s3::{CompactConfig, Compacted, ParquetStore, S3Config};
 #[cfg(feature = "secrets")]
 pub use secrets::secret;
+#[cfg(feature = "shadows")]
+pub use shadows::{IotShadows, ShadowUpdate};
 #[cfg(feature = "timestream")]
 pub use timestream::{Timestream, TimestreamConfig};

@@ -159,7 +159,10 @@ pub(crate) fn read_around(file: &dyn File, buffer: &mut [u8], offset: u64) -> us
 }
 
 /// Makes a folder and those above it, and their names durable.
-pub(crate) fn create_folder(fs: &dyn Fs, folder: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// The file system's.
+pub fn create_folder(fs: &dyn Fs, folder: &Path) -> io::Result<()> {
     let is_missing = |path: &&Path| {
         !path.as_os_str().is_empty()
             && fs.read_dir(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)

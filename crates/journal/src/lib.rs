@@ -54,7 +54,7 @@ pub use commit::{Append, Placed};
 pub use config::{Config, DROP_OLDEST, EXPIRED, Policy};
 pub use error::Error;
 pub use frame::PAYLOAD_BYTES_MAX;
-pub use fs::{DiskFs, File, Fs};
+pub use fs::{DiskFs, File, Fs, create_folder};
 pub use journal::{Journal, Released};
 pub use lane::LaneState;
 pub use reading::Record;

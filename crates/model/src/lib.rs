@@ -34,7 +34,7 @@ pub use id::{
 pub use range::{RangeSet, SeqRange};
 pub use reading::{Quality, Reading, ReadingRef, TEXT_BYTES_MAX, Value, ValueRef};
 pub use reason::Reason;
-pub use shadow::{ShadowId, ShadowOperation, ShadowPart, ShadowTopic};
+pub use shadow::{ShadowFilter, ShadowId, ShadowOperation, ShadowPart, ShadowTopic};
 pub use stream::{Class, StreamId, UnknownClass};
 pub use timestamp::{TimeError, Timestamp};
 pub use topic::{

@@ -67,6 +67,39 @@ impl ShadowTopic {
     }
 }
 
+/// What hears every reply and message of shadows with one subscription: of the classic shadow, or of all
+/// named ones. Requests are not among them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShadowFilter {
+    /// Whose shadows; none for every thing's.
+    pub thing: Option<ThingName>,
+    /// The named ones, or the classic one.
+    pub named: bool,
+}
+
+impl fmt::Display for ShadowFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let thing = self.thing.as_ref().map_or("+", ThingName::as_str);
+        let rest = if self.named { "name/+/+/+" } else { "+/+" };
+        write!(f, "$aws/things/{thing}/shadow/{rest}")
+    }
+}
+
+impl FromStr for ShadowFilter {
+    type Err = TopicError;
+    fn from_str(filter: &str) -> Result<Self, TopicError> {
+        let expected = "$aws/things/<thing or +>/shadow/+/+, or …/shadow/name/+/+/+";
+        let levels: Vec<&str> = filter.split('/').collect();
+        let (thing, named) = match levels.as_slice() {
+            ["$aws", "things", thing, "shadow", "+", "+"] => (*thing, false),
+            ["$aws", "things", thing, "shadow", "name", "+", "+", "+"] => (*thing, true),
+            _ => return Err(TopicError::Shape { expected }),
+        };
+        let thing = if thing == "+" { None } else { Some(ThingName::new(thing)?) };
+        Ok(Self { thing, named })
+    }
+}
+
 impl FromStr for ShadowTopic {
     type Err = TopicError;
     fn from_str(topic: &str) -> Result<Self, TopicError> {
@@ -141,6 +174,25 @@ mod tests {
             "$aws/things/name/shadow/name/name/get",
         ] {
             assert_eq!(topic.parse::<ShadowTopic>().unwrap().to_string(), topic);
+        }
+    }
+
+    #[test]
+    fn a_filter_hears_what_is_said_and_no_request() {
+        let thing = Some(ThingName::new("a").unwrap());
+        for (named, prefix) in [(false, "$aws/things/a/shadow"), (true, "$aws/things/a/shadow/name/x")] {
+            for filter in [ShadowFilter { thing: thing.clone(), named }, ShadowFilter { thing: None, named }]
+            {
+                assert_eq!(filter.to_string().parse::<ShadowFilter>().unwrap(), filter);
+                let filter = filter.to_string();
+                let hears = |rest: &str| crate::topic_matches(&filter, &format!("{prefix}/{rest}"));
+                for said in ["get/accepted", "update/rejected", "update/documents", "delete/accepted"] {
+                    assert!(hears(said), "{filter} {said}");
+                }
+                for asked in ["get", "update", "delete"] {
+                    assert!(!hears(asked), "{filter} {asked}");
+                }
+            }
         }
     }
 

@@ -95,19 +95,32 @@ impl fmt::Display for RuleTopic {
     }
 }
 
-/// Where a gateway listens: `fieldline/<gateway>/ack`.
+/// Where a gateway listens: `fieldline/<gateway>/ack`, `fieldline/<gateway>/config/<sha256>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GatewayTopic {
     /// An [`AckMessage`] as JSON.
     Ack(GatewayId),
+    /// A configuration that is too large for the gateway's shadow, retained: the JSON document whose
+    /// SHA-256 this is, in 64 lower-case hexadecimal digits.
+    Config(GatewayId, String),
 }
 
 impl FromStr for GatewayTopic {
     type Err = TopicError;
     fn from_str(topic: &str) -> Result<Self, TopicError> {
-        let shape = TopicError::Shape { expected: "fieldline/<gateway>/ack" };
-        match topic.strip_prefix("fieldline/").and_then(|rest| rest.split_once('/')) {
-            Some((gateway, "ack")) => Ok(Self::Ack(GatewayId::new(gateway)?)),
+        let shape = TopicError::Shape { expected: "fieldline/<gateway>/ack or …/config/<sha256>" };
+        let Some((gateway, rest)) = topic.strip_prefix("fieldline/").and_then(|rest| rest.split_once('/'))
+        else {
+            return Err(shape);
+        };
+        let is_digest = |text: &str| {
+            text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        match (rest, rest.strip_prefix("config/")) {
+            ("ack", _) => Ok(Self::Ack(GatewayId::new(gateway)?)),
+            (_, Some(sha256)) if is_digest(sha256) => {
+                Ok(Self::Config(GatewayId::new(gateway)?, sha256.to_owned()))
+            }
             _ => Err(shape),
         }
     }
@@ -117,6 +130,7 @@ impl fmt::Display for GatewayTopic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ack(gateway) => write!(f, "fieldline/{gateway}/ack"),
+            Self::Config(gateway, sha256) => write!(f, "fieldline/{gateway}/config/{sha256}"),
         }
     }
 }
@@ -182,7 +196,15 @@ mod tests {
         for topic in ["$aws/rules/fieldline_ingest/gw-1", "$aws/rules/fieldline_books/gw-1"] {
             assert_eq!(topic.parse::<RuleTopic>().unwrap().to_string(), topic);
         }
-        assert_eq!("fieldline/gw-1/ack".parse::<GatewayTopic>().unwrap().to_string(), "fieldline/gw-1/ack");
+        let config = format!("fieldline/gw-1/config/{}", "0a".repeat(32));
+        for topic in ["fieldline/gw-1/ack", &config] {
+            assert_eq!(topic.parse::<GatewayTopic>().unwrap().to_string(), topic);
+        }
+        for strange in
+            ["fieldline/gw-1", "fieldline/gw-1/config/0A", &config.to_uppercase(), &format!("{config}/x")]
+        {
+            assert!(strange.parse::<GatewayTopic>().is_err(), "{strange}");
+        }
     }
 
     #[test]

@@ -68,4 +68,4 @@ pub use message::{Message, MessageProperties, QoS, Version};
 pub use reason::{DisconnectReason, PublishError};
 pub use receipt::{Receipt, Routing};
 pub use stats::Stats;
-pub use tls::{TlsClient, TlsError, TlsServer};
+pub use tls::{TlsClient, TlsConnection, TlsError, TlsServer};

@@ -11,13 +11,12 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use crate::broker::Shared;
 use crate::stats::add;
 use crate::stream::Stream;
-use crate::{DisconnectReason, Identity, TlsServer, janitor, tls};
+use crate::{DisconnectReason, TlsServer, janitor};
 
 /// How long connections have to end when the broker stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
@@ -117,15 +116,9 @@ async fn open(
     let (stream, identity) = match tls {
         None => (Stream::Plain(socket), None),
         Some(tls) => {
-            let stream = tls.acceptor().accept(socket).await?;
-            let identity = identity(&stream);
+            let (stream, identity) = tls.accept(socket).await?;
             (Stream::Server(Box::new(stream)), identity)
         }
     };
     handshake::run(shared, stream, peer, identity).await
-}
-
-fn identity(stream: &TlsStream<TcpStream>) -> Option<Arc<Identity>> {
-    let certificates = stream.get_ref().1.peer_certificates()?;
-    certificates.first().map(|certificate| Arc::new(tls::identity(certificate)))
 }

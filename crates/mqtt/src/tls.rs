@@ -9,6 +9,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
@@ -45,6 +46,9 @@ pub enum TlsError {
     },
 }
 
+/// A connection to a client after the handshake.
+pub type TlsConnection = tokio_rustls::server::TlsStream<TcpStream>;
+
 /// The server's side of TLS, ready for [`crate::Broker::serve`]. Cheap to clone.
 #[derive(Clone)]
 pub struct TlsServer {
@@ -74,8 +78,15 @@ impl TlsServer {
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)) })
     }
 
-    pub(crate) fn acceptor(&self) -> &TlsAcceptor {
-        &self.acceptor
+    /// The handshake with a client that has connected: the stream, and who its certificate says it is.
+    ///
+    /// # Errors
+    /// The handshake fails: no certificate, or one that its authority did not sign or whose time is over.
+    pub async fn accept(&self, socket: TcpStream) -> std::io::Result<(TlsConnection, Option<Arc<Identity>>)> {
+        let stream = self.acceptor.accept(socket).await?;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let identity = certificate.map(|certificate| Arc::new(identity(certificate)));
+        Ok((stream, identity))
     }
 }
 
@@ -159,7 +170,7 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, TlsError> {
 
 /// Reads the identity out of a verified client certificate. A certificate that rustls has taken but
 /// that does not parse here still has its fingerprint.
-pub(crate) fn identity(certificate: &CertificateDer<'_>) -> Identity {
+fn identity(certificate: &CertificateDer<'_>) -> Identity {
     let mut identity =
         Identity { common_name: None, alternative_names: Vec::new(), fingerprint: sha256(certificate) };
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return identity };

@@ -96,8 +96,9 @@ impl Shadow {
         with_token(document, client_token)
     }
 
-    /// `{state, metadata, version}`, as in the messages on `…/update/documents`.
-    pub(crate) fn plain(&self) -> Value {
+    /// `{state, metadata, version}`, as in the messages on `…/update/documents`; `state` has `desired` and
+    /// `reported` where they are not empty.
+    pub fn plain(&self) -> Value {
         json!({ "state": self.sections(state), "metadata": self.sections(metadata), "version": self.version })
     }
 

@@ -26,9 +26,11 @@ mod node;
 mod request;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod update;
 
 pub use document::{Deleted, Shadow, Stored};
 pub use error::Error;
 pub use request::{CLIENT_TOKEN_BYTES_MAX, DEPTH_MAX, Plain, Update};
+pub use turns::{IN_FLIGHT_MAX, Turn, Turns};
 pub use update::{Applied, STATE_BYTES_MAX};

@@ -1,6 +1,6 @@
 //! The power fails at every disk operation of a recorded workload, with unsynced data kept, dropped
-//! and torn: every block that was acknowledged is there afterwards, every block is there whole or not
-//! at all, and the store takes new ones.
+//! and torn: every block, shadow and entry that was acknowledged is there afterwards, each is there whole
+//! or not at all, and the store takes new ones.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
@@ -8,6 +8,8 @@
 mod careless;
 #[path = "power_cut/disk.rs"]
 mod disk;
+#[path = "power_cut/documents.rs"]
+mod documents;
 #[path = "power_cut/trace.rs"]
 mod trace;
 #[path = "power_cut/workload.rs"]
@@ -29,6 +31,14 @@ const ACKNOWLEDGEMENTS: &str = "FIELDLINE_TEST_STORE_ACKNOWLEDGEMENTS";
 fn recorded_workload() {
     if let Some((folder, file)) = told() {
         workload::run(&folder, &file);
+    }
+}
+
+/// Not a test by itself: what `the_power_fails_while_shadows_and_entries_change` records.
+#[test]
+fn recorded_documents() {
+    if let Some((folder, file)) = told() {
+        documents::run(&folder, &file);
     }
 }
 
@@ -75,12 +85,31 @@ fn record(root: &Path, workload: &str) -> Option<Vec<Operation>> {
 
 #[test]
 fn the_power_fails_at_every_disk_operation() {
+    let acknowledged = cut_everywhere("recorded_workload", workload::check);
+    assert!(
+        acknowledged.is_none_or(|blocks| blocks.len() == workload::BLOCKS),
+        "not every block was acknowledged"
+    );
+}
+
+#[test]
+fn the_power_fails_while_shadows_and_entries_change() {
+    let acknowledged = cut_everywhere("recorded_documents", documents::check);
+    assert!(
+        acknowledged.is_none_or(|steps| steps.len() == documents::STEPS),
+        "not every step was acknowledged"
+    );
+}
+
+/// Records a workload and checks what each cut leaves; gives what was acknowledged in the end. `None`
+/// without strace.
+fn cut_everywhere(workload: &str, check: impl Fn(&Path, &BTreeSet<usize>, &str)) -> Option<BTreeSet<usize>> {
     // Neither a link on the way (traces give resolved paths) nor a place where syncing costs.
     let root = tempfile::tempdir().unwrap();
     let root = root.path().canonicalize().unwrap();
-    let Some(operations) = record(&root, "recorded_workload") else {
+    let Some(operations) = record(&root, workload) else {
         println!("skipped: strace is not installed");
-        return;
+        return None;
     };
     let disk_operations =
         operations.iter().filter(|op| !matches!(op, Operation::Acknowledged { .. })).count();
@@ -104,10 +133,10 @@ fn the_power_fails_at_every_disk_operation() {
             let folder = scratch();
             disk.cut(unsynced, folder.path());
             let context = format!("operation {at} ({}), unsynced data {unsynced:?}", brief(operation));
-            workload::check(folder.path(), &acknowledged, &context);
+            check(folder.path(), &acknowledged, &context);
         }
     }
-    assert_eq!(acknowledged.len(), workload::BLOCKS, "not every block was acknowledged");
+    Some(acknowledged)
 }
 
 /// SQLite itself, told not to sync, must be caught, or the test above proves nothing; told to sync,

@@ -7,6 +7,7 @@ use fieldline_filter::{Filter, RuleError};
 use fieldline_model::valid_filter;
 
 use super::Config;
+use super::things::SUBSCRIPTIONS_MAX_AWS;
 use crate::address::ServerAddress;
 
 /// Why a configuration cannot be used although each key is well formed.
@@ -116,9 +117,19 @@ impl Config {
             ("mqtt.receive_maximum", u64::from(self.mqtt.receive_maximum)),
             ("limits.metrics_per_device_max", self.limits.metrics_per_device_max as u64),
             ("limits.devices_max", self.limits.devices_max as u64),
+            ("things.shadows_max", self.things.shadows_max as u64),
         ];
         if let Some((key, value)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::Limit { key, value: value.to_string(), expected: "must be at least 1" });
+        }
+        let aws = sync.server.as_ref().is_some_and(ServerAddress::is_aws);
+        let subscriptions = self.things.subscriptions_max(aws);
+        if aws && subscriptions > SUBSCRIPTIONS_MAX_AWS {
+            return Err(ConfigError::Limit {
+                key: "things.subscriptions_max",
+                value: subscriptions.to_string(),
+                expected: "must be at most 45: AWS IoT Core takes 50 subscriptions on a connection",
+            });
         }
         let sizes = [
             ("sync.bytes_per_second", sync.bytes_per_second, 1024, u64::MAX, "must be at least 1 KiB"),

@@ -2,31 +2,64 @@
 
 use std::fmt::Write as _;
 
+use fieldline_model::Books;
+
 use super::Status;
+use crate::things::Shadows;
 
 /// Writes the metrics of a status.
 pub(crate) fn render(status: &Status) -> String {
     let mut page = Page::default();
     if let Some(books) = &status.books {
-        page.one(
-            "fieldline_agent_accepted_readings_total",
-            "counter",
-            "Readings acknowledged to devices.",
-            books.accepted,
+        page.books(books);
+    }
+    page.by_reason(
+        "fieldline_agent_filtered_readings_total",
+        "Readings left out, by reason.",
+        status.filtered.iter().map(|(reason, count)| (reason.as_str(), *count)),
+    );
+    let uplink = &status.uplink;
+    let gauges = [
+        ("journal_bytes", "Bytes of the journal on disk.", status.journal_bytes),
+        ("series", "Series known since the start.", status.series as u64),
+        ("connections", "Devices connected by MQTT.", status.connections),
+        ("committing", "1 while readings can be committed.", u64::from(status.trouble.is_none())),
+        ("uplink_connected", "1 while the link is up.", u64::from(uplink.connected_since.is_some())),
+        ("uplink_in_flight", "Blocks that wait for the store.", uplink.in_flight as u64),
+    ];
+    for (name, help, value) in gauges {
+        page.one(name, "gauge", help, value);
+    }
+    let counters = [
+        ("uplink_blocks_total", "Blocks sent.", uplink.blocks_sent),
+        ("uplink_blocks_again_total", "Blocks taken back to be sent again.", uplink.blocks_sent_again),
+        ("uplink_readings_total", "Readings sent.", uplink.readings_sent),
+        ("uplink_bytes_total", "Bytes of blocks sent.", uplink.bytes_sent),
+    ];
+    for (name, help, value) in counters {
+        page.one(name, "counter", help, value);
+    }
+    if let Some(things) = &status.things {
+        page.shadows(things);
+    }
+    page.text
+}
+
+#[derive(Debug, Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn books(&mut self, books: &Books) {
+        self.one("accepted_readings_total", "counter", "Readings acknowledged to devices.", books.accepted);
+        self.by_reason(
+            "fieldline_agent_quarantined_readings_total",
+            "Readings set aside, by reason.",
+            books.quarantined.iter().map(|(reason, count)| (reason.as_str(), *count)),
         );
-        page.head("fieldline_agent_quarantined_readings_total", "counter", "Readings set aside, by reason.");
-        for (reason, count) in &books.quarantined {
-            page.labelled(
-                "fieldline_agent_quarantined_readings_total",
-                &[("reason", reason.as_str())],
-                *count,
-            );
-        }
-        page.head(
-            "fieldline_agent_lane_readings",
-            "gauge",
-            "Readings of a lane of the journal, by where they are.",
-        );
+        let name = "fieldline_agent_lane_readings";
+        self.head(name, "gauge", "Readings of a lane of the journal, by where they are.");
         for lane in &books.lanes {
             let dropped = lane.dropped.values().map(|ranges| ranges.count()).sum();
             let places = [
@@ -38,59 +71,41 @@ pub(crate) fn render(status: &Status) -> String {
             let epoch = format!("{:014x}", lane.epoch);
             for (place, count) in places {
                 let labels = [("class", lane.class.as_str()), ("epoch", &epoch), ("place", place)];
-                page.labelled("fieldline_agent_lane_readings", &labels, count);
+                self.labelled(name, &labels, count);
             }
         }
     }
-    page.head("fieldline_agent_filtered_readings_total", "counter", "Readings left out, by reason.");
-    for (reason, count) in &status.filtered {
-        page.labelled("fieldline_agent_filtered_readings_total", &[("reason", reason.as_str())], *count);
+
+    fn shadows(&mut self, things: &Shadows) {
+        let name = "fieldline_agent_shadows";
+        self.head(name, "gauge", "Shadows of devices, by how they do.");
+        let counts = [
+            ("known", things.known),
+            ("waiting", things.waiting),
+            ("refused", things.refused),
+            ("unheard_filters", things.unheard),
+        ];
+        for (state, count) in counts {
+            self.labelled(name, &[("state", state)], count as u64);
+        }
+        let help = "Files of shadows that were set aside.";
+        self.one("shadows_damaged_total", "counter", help, things.damaged);
     }
-    let uplink = &status.uplink;
-    page.one("fieldline_agent_journal_bytes", "gauge", "Bytes of the journal on disk.", status.journal_bytes);
-    page.one("fieldline_agent_series", "gauge", "Series known since the start.", status.series as u64);
-    page.one("fieldline_agent_connections", "gauge", "Devices connected by MQTT.", status.connections);
-    page.one(
-        "fieldline_agent_committing",
-        "gauge",
-        "1 while readings can be committed.",
-        u64::from(status.trouble.is_none()),
-    );
-    page.one(
-        "fieldline_agent_uplink_connected",
-        "gauge",
-        "1 while the link is up.",
-        u64::from(uplink.connected_since.is_some()),
-    );
-    page.one("fieldline_agent_uplink_blocks_total", "counter", "Blocks sent.", uplink.blocks_sent);
-    page.one(
-        "fieldline_agent_uplink_blocks_again_total",
-        "counter",
-        "Blocks taken back to be sent again.",
-        uplink.blocks_sent_again,
-    );
-    page.one("fieldline_agent_uplink_readings_total", "counter", "Readings sent.", uplink.readings_sent);
-    page.one("fieldline_agent_uplink_bytes_total", "counter", "Bytes of blocks sent.", uplink.bytes_sent);
-    page.one(
-        "fieldline_agent_uplink_in_flight",
-        "gauge",
-        "Blocks that wait for the store.",
-        uplink.in_flight as u64,
-    );
-    page.text
-}
 
-#[derive(Debug, Default)]
-struct Page {
-    text: String,
-}
+    fn by_reason<'a>(&mut self, name: &str, help: &str, counts: impl Iterator<Item = (&'a str, u64)>) {
+        self.head(name, "counter", help);
+        for (reason, count) in counts {
+            self.labelled(name, &[("reason", reason)], count);
+        }
+    }
 
-impl Page {
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
     }
 
+    /// `name` without what all names begin with.
     fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        let name = &format!("fieldline_agent_{name}");
         self.head(name, kind, help);
         self.line(format_args!("{name} {value}"));
     }

@@ -16,7 +16,9 @@ use crate::books;
 use crate::clock;
 use crate::committer::Board;
 use crate::intake::Intake;
+use crate::remote::Remote;
 use crate::sync::UplinkBoard;
+use crate::things::Things;
 
 /// Everything that a status is made of.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub(crate) struct Observed {
     pub(crate) journal_bytes_max: u64,
     pub(crate) broker: Option<Broker>,
     pub(crate) uplink: UplinkBoard,
+    pub(crate) remote: Option<Arc<Remote>>,
+    pub(crate) things: Option<Arc<Things>>,
 }
 
 impl Observed {
@@ -46,6 +50,8 @@ impl Observed {
             connections: self.broker.as_ref().map_or(0, |broker| broker.stats().connections),
             trouble: committed.trouble,
             uplink: self.uplink.read(),
+            remote: self.remote.as_ref().map(|remote| remote.state()),
+            things: self.things.as_ref().map(|things| things.numbers()),
         }
     }
 }

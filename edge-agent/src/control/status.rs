@@ -6,7 +6,9 @@ use fieldline_model::{Books, GatewayId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::intake::counts::LeftOut;
+use crate::remote::RemoteState;
 use crate::sync::UplinkState;
+use crate::things::Shadows;
 
 /// An agent at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,4 +35,10 @@ pub struct Status {
     pub trouble: Option<String>,
     /// The uplink.
     pub uplink: UplinkState,
+    /// The configuration from afar; none where it is switched off.
+    #[serde(default)]
+    pub remote: Option<RemoteState>,
+    /// The shadows of the devices behind it; none where they are switched off.
+    #[serde(default)]
+    pub things: Option<Shadows>,
 }

@@ -3,6 +3,8 @@
 use fieldline_model::Timestamp;
 
 use super::Status;
+use crate::remote::RemoteState;
+use crate::things::Shadows;
 
 /// Tells a person what the agent is doing, a line for each thing worth knowing.
 pub fn explain(status: &Status) -> String {
@@ -34,6 +36,8 @@ pub fn explain(status: &Status) -> String {
         bytesize::ByteSize::b(status.journal_bytes_max)
     ));
     lines.push(format!("{} series, {} devices connected", status.series, status.connections));
+    lines.extend(status.remote.as_ref().and_then(configuration));
+    lines.extend(status.things.as_ref().filter(|things| **things != Shadows::default()).map(shadows));
     lines.join("\n")
 }
 
@@ -55,6 +59,31 @@ fn why_waiting(status: &Status, buffered: u64) -> String {
         "they are about to be sent"
     };
     format!("{buffered} readings are waiting{}, because {reason}", since.unwrap_or_default())
+}
+
+/// Nothing where nothing came from afar.
+fn configuration(remote: &RemoteState) -> Option<String> {
+    let short = |sha256: &String| sha256.chars().take(12).collect::<String>();
+    let used = remote.sha256.as_ref().map(|sha256| match remote.is_trial {
+        true => format!("{} from afar, which has yet to reach the server", short(sha256)),
+        false => format!("{} from afar", short(sha256)),
+    });
+    let refused =
+        remote.refused.as_ref().map(|(sha256, why)| format!("{} is not used: {why}", short(sha256)));
+    let said: Vec<String> = used.into_iter().chain(refused).chain(remote.trouble.clone()).collect();
+    (!said.is_empty()).then(|| format!("configuration: {}", said.join("; ")))
+}
+
+fn shadows(shadows: &Shadows) -> String {
+    let Shadows { known, waiting, refused, unheard, damaged } = shadows;
+    let troubles = [
+        (*refused as u64, "that the server refuses"),
+        (*unheard as u64, "filters that the server does not let us hear (see things.subscriptions_max)"),
+        (*damaged, "damaged files set aside"),
+    ];
+    let troubles = troubles.iter().filter(|(count, _)| *count > 0);
+    let troubles: String = troubles.map(|(count, what)| format!(", {count} {what}")).collect();
+    format!("shadows: {known}, {waiting} of them not compared with the server's yet{troubles}")
 }
 
 fn link(status: &Status) -> String {
@@ -111,6 +140,8 @@ mod tests {
             connections: 1,
             trouble: None,
             uplink,
+            remote: None,
+            things: None,
         }
     }
 

@@ -137,6 +137,38 @@ impl Registry {
         None
     }
 
+    /// Uses other rules and limits. A series whose rule is the same, wherever it stands now, goes on as it is;
+    /// the figures of windows that have another rule now are given back, to be kept.
+    pub(crate) fn reconfigure(
+        &mut self,
+        filter: Filter,
+        limits: &crate::config::Limits,
+    ) -> Vec<(String, String, Class, Vec<Output>)> {
+        let before = std::mem::replace(&mut self.filter, filter);
+        self.devices_max = limits.devices_max;
+        self.metrics_per_device_max = limits.metrics_per_device_max;
+        self.windows_max = limits.windows_max;
+        let mut closed = Vec::new();
+        for (device, metrics) in &mut self.devices {
+            for (metric, series) in metrics {
+                let old = series.rule.and_then(|index| before.at(usize::from(index)));
+                series.rule = self.filter.index(device, metric).and_then(|index| u16::try_from(index).ok());
+                if old == series.rule.and_then(|index| self.filter.at(usize::from(index))) {
+                    continue;
+                }
+                let gone = std::mem::take(&mut series.filter);
+                self.windowed.remove(&(device.clone(), metric.clone()));
+                if let (Some(window), Some(rule)) =
+                    (gone.open_window(), old.and_then(|rule| rule.window.as_ref()))
+                {
+                    let class = old.and_then(|rule| rule.class).unwrap_or_default();
+                    closed.push((device.to_string(), metric.to_string(), class, window.close(rule)));
+                }
+            }
+        }
+        closed
+    }
+
     /// How many series there are.
     pub(crate) fn series_count(&self) -> usize {
         self.devices.values().map(HashMap::len).sum()

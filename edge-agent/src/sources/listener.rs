@@ -6,16 +6,18 @@ use fieldline_mqtt::{Application, ClientInfo, ConnectRequest, Message, Receipt, 
 
 use super::reader::{Heard, Reader};
 use crate::intake::completion::Completion;
+use crate::things::Things;
 
 /// The agent as the application behind its own broker.
 #[derive(Debug)]
 pub(crate) struct Listener {
     reader: Arc<Reader>,
+    things: Option<Arc<Things>>,
 }
 
 impl Listener {
-    pub(crate) fn new(reader: Arc<Reader>) -> Self {
-        Self { reader }
+    pub(crate) fn new(reader: Arc<Reader>, things: Option<Arc<Things>>) -> Self {
+        Self { reader, things }
     }
 }
 
@@ -25,21 +27,35 @@ impl Application for Listener {
         Ok(())
     }
 
-    /// With a certificate, a device speaks for itself only; `$` topics are the agent's own.
+    /// With a certificate, a device speaks for itself only; of `$` topics, it may ask for its shadows.
     fn authorize_publish(&self, client: &ClientInfo, topic: &str) -> bool {
         let own = |identity: &fieldline_mqtt::Identity| match topic.strip_prefix("telemetry/") {
             Some(rest) => identity.common_name.as_deref() == rest.split('/').next(),
             None => true,
         };
-        !topic.starts_with('$') && client.identity.as_deref().is_none_or(own)
+        if topic.starts_with('$') {
+            return self.things.as_ref().is_some_and(|things| things.may_publish(client, topic));
+        }
+        client.identity.as_deref().is_none_or(own)
     }
 
-    fn authorize_subscribe(&self, _client: &ClientInfo, filter: &str) -> bool {
-        !filter.starts_with('$')
+    fn authorize_subscribe(&self, client: &ClientInfo, filter: &str) -> bool {
+        let of_things = |things: &Arc<Things>| things.may_subscribe(client, filter);
+        !filter.starts_with('$') || self.things.as_ref().is_some_and(of_things)
     }
 
-    /// Telemetry goes to the journal; anything else is between the devices.
-    fn publish(&self, _client: &ClientInfo, message: Message, receipt: Receipt) {
+    fn subscribed(&self, _client: &ClientInfo, filter: &str) {
+        if let Some(things) = &self.things {
+            things.subscribed(filter);
+        }
+    }
+
+    /// Telemetry goes to the journal, requests for shadows to where they are kept; anything else is between
+    /// the devices.
+    fn publish(&self, client: &ClientInfo, message: Message, receipt: Receipt) {
+        if let Some(things) = self.things.as_ref().filter(|_| message.topic.starts_with('$')) {
+            return things.ask(client, message, receipt);
+        }
         if !self.reader.is_telemetry(&message.topic) {
             return receipt.accept(Routing::Route);
         }

@@ -1,6 +1,6 @@
 //! From a topic and a payload to readings: the one path that all MQTT sources share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use fieldline_model::{Metric, Reason};
 use fieldline_wire::parse::{self, Context, LineContext, ParseError, Parsed, Precision};
@@ -15,7 +15,7 @@ use crate::quarantine::Entry;
 #[derive(Debug)]
 pub(crate) struct Reader {
     intake: Arc<Intake>,
-    maps: Arc<[Mapping]>,
+    maps: RwLock<Arc<[Mapping]>>,
     /// Parsed messages that are used again, so that a message costs no allocation.
     spare: Mutex<Vec<Parsed>>,
 }
@@ -34,12 +34,21 @@ pub(crate) enum Heard {
 
 impl Reader {
     pub(crate) fn new(intake: Arc<Intake>, maps: Arc<[Mapping]>) -> Self {
-        Self { intake, maps, spare: Mutex::new(Vec::new()) }
+        Self { intake, maps: RwLock::new(maps), spare: Mutex::new(Vec::new()) }
     }
 
     /// Whether a topic is telemetry, properly named or not.
     pub(crate) fn is_telemetry(&self, topic: &str) -> bool {
-        !matches!(origin(topic, &self.maps), Ok(None))
+        !matches!(origin(topic, &self.maps()), Ok(None))
+    }
+
+    /// From the next message on.
+    pub(crate) fn set_maps(&self, maps: Arc<[Mapping]>) {
+        *self.maps.write().unwrap_or_else(PoisonError::into_inner) = maps;
+    }
+
+    fn maps(&self) -> Arc<[Mapping]> {
+        Arc::clone(&self.maps.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes one message in. `read` gets the completion of a message that could be read, `unreadable`
@@ -51,7 +60,8 @@ impl Reader {
         completion: impl FnOnce(bool) -> Completion,
     ) -> Heard {
         let now = clock::now();
-        let found = match origin(topic, &self.maps) {
+        let maps = self.maps();
+        let found = match origin(topic, &maps) {
             Ok(Some(found)) => found,
             Ok(None) => return Heard::Other,
             Err(error) => {

@@ -16,7 +16,7 @@ use self::answers::Unanswered;
 use super::pace::Pace;
 use super::pack::{Packed, Packer};
 use super::plan::{Kind, Pick, Plan, Waiting};
-use super::uplink::{Uplink, stopped};
+use super::uplink::{Ended, Uplink, changed, stopped};
 use crate::books;
 use crate::clock;
 
@@ -79,7 +79,7 @@ impl<'a> Link<'a> {
     }
 
     /// Runs until the connection fails (an error) or a stop is asked for.
-    pub(crate) async fn run(mut self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    pub(crate) async fn run(mut self, stop: watch::Receiver<bool>) -> anyhow::Result<Ended> {
         let ended = self.work(stop).await;
         self.uplink.office.down();
         if ended.is_ok() {
@@ -88,12 +88,12 @@ impl<'a> Link<'a> {
         ended
     }
 
-    async fn work(&mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    async fn work(&mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<Ended> {
         let mut letters = self.uplink.office.open().await;
         tokio::select! {
             subscribed = self.subscribe() => subscribed?,
             // Nothing is sent yet, so nothing is cut short.
-            () = stopped(&mut stop) => return Ok(()),
+            () = stopped(&mut stop) => return Ok(Ended::Stopped),
         }
         self.uplink.board.update(|state| {
             state.connected_since = Some(clock::now());
@@ -119,7 +119,8 @@ impl<'a> Link<'a> {
                 }
                 () = tokio::time::sleep_until(wake.into()) => {}
                 Some(letter) = letters.recv(), if takes_letters => self.post(letter)?,
-                () = stopped(&mut stop) => return Ok(()),
+                () = stopped(&mut stop) => return Ok(Ended::Stopped),
+                () = changed(self.uplink.course.clone()) => return Ok(Ended::Course),
             }
         }
     }

@@ -16,8 +16,11 @@ pub(crate) trait Correspondent: Send + Sync + fmt::Debug {
     fn filters(&self) -> Vec<String>;
 
     /// There is a connection, and the server has answered all subscriptions. What was to be said before is
-    /// forgotten.
-    fn up(&self);
+    /// forgotten. `generation` is that of the course that the connection was made on.
+    fn up(&self, generation: u64);
+
+    /// The server has answered a filter that was asked for by [`Post::subscribe`], whosoever asked.
+    fn subscribed(&self, _filter: &str, _granted: bool) {}
 
     /// The connection is lost.
     fn down(&self) {}
@@ -86,8 +89,12 @@ impl Office {
         self.correspondents.iter().flat_map(|one| one.filters()).collect()
     }
 
-    pub(super) fn up(&self) {
-        self.correspondents.iter().for_each(|one| one.up());
+    pub(super) fn up(&self, generation: u64) {
+        self.correspondents.iter().for_each(|one| one.up(generation));
+    }
+
+    pub(super) fn subscribed(&self, filter: &str, granted: bool) {
+        self.correspondents.iter().for_each(|one| one.subscribed(filter, granted));
     }
 
     pub(super) fn down(&self) {

@@ -24,6 +24,16 @@ const GOOD_LINK: Duration = Duration::from_secs(30);
 /// AWS IoT Core's name for MQTT with a client certificate.
 const AWS_MQTT: &str = "x-amzn-mqtt-ca";
 
+/// Where the uplink goes to, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Course {
+    pub(crate) settings: SyncSettings,
+    /// How to connect; none where there is no server.
+    pub(crate) options: Option<ClientOptions>,
+    /// Which configuration this is, counted from the start.
+    pub(crate) generation: u64,
+}
+
 /// The uplink of a gateway.
 #[derive(Debug)]
 pub(crate) struct Uplink {
@@ -34,6 +44,8 @@ pub(crate) struct Uplink {
     pub(crate) committed: std::sync::Arc<Board>,
     pub(crate) board: UplinkBoard,
     pub(crate) office: Office,
+    pub(crate) generation: u64,
+    pub(crate) course: watch::Receiver<Course>,
 }
 
 impl Uplink {
@@ -70,13 +82,26 @@ impl Uplink {
     }
 
     /// Runs until told to stop.
-    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut backoff = Backoff::new(self.settings.backoff_min, self.settings.backoff_max);
         loop {
+            if self.course.has_changed().unwrap_or(false) {
+                self.take_course();
+                backoff = Backoff::new(self.settings.backoff_min, self.settings.backoff_max);
+            }
             let started = Instant::now();
             match self.one_link(stop.clone()).await {
-                None => return,
-                Some(error) => self.note_down(&error),
+                Ended::Stopped => return,
+                Ended::Course => {
+                    tracing::info!("the configuration has changed; the link is made anew");
+                    self.board.update(|state| {
+                        state.connected_since = None;
+                        state.in_flight = 0;
+                        state.pacing = false;
+                    });
+                    continue;
+                }
+                Ended::Lost(error) => self.note_down(&error),
             }
             if started.elapsed() >= GOOD_LINK {
                 backoff.reset();
@@ -88,29 +113,41 @@ impl Uplink {
             });
             tokio::select! {
                 () = stopped(&mut stop) => return,
+                () = changed(self.course.clone()) => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
-    /// One connection from its beginning to its end; `None` when it ended because of a stop.
-    async fn one_link(&self, mut stop: watch::Receiver<bool>) -> Option<String> {
+    /// From the next connection on.
+    fn take_course(&mut self) {
+        let course = self.course.borrow_and_update().clone();
+        self.settings = course.settings;
+        self.generation = course.generation;
+        if let Some(options) = course.options {
+            self.options = options;
+        }
+        let server = self.settings.server.as_ref().map(ToString::to_string);
+        self.board.update(|state| state.server = server);
+    }
+
+    /// One connection from its beginning to its end.
+    async fn one_link(&self, mut stop: watch::Receiver<bool>) -> Ended {
         self.board.update(|state| {
             state.attempts += 1;
             state.next_attempt = None;
         });
         let opened = tokio::select! {
-            () = stopped(&mut stop) => return None,
+            () = stopped(&mut stop) => return Ended::Stopped,
+            () = changed(self.course.clone()) => return Ended::Course,
             opened = Connection::open(&self.options) => opened,
         };
-        let connection = match opened {
-            Ok(connection) => connection,
-            Err(error) => return Some(chain(&error)),
-        };
-        let ended = Link::new(self, connection).run(stop).await;
-        match ended {
-            Ok(()) => None,
-            Err(error) => Some(format!("{error:#}")),
+        match opened {
+            Ok(connection) => match Link::new(self, connection).run(stop).await {
+                Ok(ended) => ended,
+                Err(error) => Ended::Lost(format!("{error:#}")),
+            },
+            Err(error) => Ended::Lost(chain(&error)),
         }
     }
 
@@ -128,6 +165,25 @@ impl Uplink {
             state.pacing = false;
             state.last_error = Some(error.to_owned());
         });
+    }
+}
+
+/// Why a connection has ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The agent stops.
+    Stopped,
+    /// There is another course.
+    Course,
+    /// The network or the server; why.
+    Lost(String),
+}
+
+/// Resolves when there is another course.
+pub(super) async fn changed(mut course: watch::Receiver<Course>) {
+    // Without anybody to set one there is none.
+    if course.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -30,7 +30,7 @@ impl Gateway {
         let folder = tempfile::tempdir().unwrap();
         let backoff = "backoff_min = \"10ms\"\nbackoff_max = \"80ms\"";
         let mut text = format!(
-            "data = {:?}\ngateway.id = \"gw-1\"\nmqtt.listen = \"127.0.0.1:0\"\nhttp.listen = \"off\"\n\
+            "data = {:?}\ngateway.id = \"gw-1\"\nmqtt.listen = \"127.0.0.1:0\"\nhttp.listen = \"off\"\nremote.enabled = false\n\
              [sync]\nserver = \"{server}\"\nversion = \"{version}\"\nlinger = \"0s\"\n{}\n{sync}\n",
             folder.path().join("data"),
             if sync.contains("backoff") { "" } else { backoff },

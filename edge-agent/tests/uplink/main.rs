@@ -1,6 +1,6 @@
 //! The agent as a client of AWS IoT Core: the server's side of AWS's Device Advisor tests, played by
 //! a scripted broker. Each test is named after the Device Advisor test that it stands for; the table
-//! is in `docs/guides/aws.md`.
+//! is in `docs/guides/aws.md`. (`devices` is the other side: devices on the agent's own listener.)
 //!
 //! A test plays the broker line by line: it accepts the agent's connection, reads what comes and
 //! answers, or does not. Nothing waits for a time but the agent itself, by its settings.
@@ -9,6 +9,7 @@
 
 mod authority;
 mod connect;
+mod devices;
 mod exchange;
 mod gateway;
 mod peer;

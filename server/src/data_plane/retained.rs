@@ -11,10 +11,12 @@ use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fieldline_mqtt::{Broker, Message};
+use fieldline_policy::{Action, Resource};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Failure;
+use crate::access::Caller;
 
 /// As many topics are listed at once, as AWS IoT has it.
 const PAGE_MAX: usize = 200;
@@ -36,9 +38,11 @@ struct Page {
 
 async fn one(
     State(broker): State<Broker>,
+    caller: Caller,
     topic: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Failure> {
     let Path(topic) = topic.map_err(|rejection| Failure::invalid(rejection.body_text()))?;
+    caller.check(Action::GetRetainedMessage, Resource::Topic(&topic))?;
     let Some((message, since)) = broker.retained(&topic) else {
         let message = format!("No retained message exists on topic: '{topic}'");
         return Err(Failure::new(StatusCode::NOT_FOUND, "ResourceNotFoundException", message));
@@ -57,9 +61,11 @@ async fn one(
 
 async fn list(
     State(broker): State<Broker>,
+    caller: Caller,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Response, Failure> {
     let Query(page) = page.map_err(|rejection| Failure::invalid(rejection.body_text()))?;
+    caller.check(Action::ListRetainedMessages, Resource::RetainedMessages)?;
     let limit = page.max_results.unwrap_or(PAGE_MAX);
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(Failure::invalid(format!("maxResults is 1 to {PAGE_MAX}")));

@@ -1,12 +1,12 @@
 //! The folder of a gateway's files: its key, certificate, the CA of AWS and the agent's configuration.
 
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use fieldline_aws::enroll::certificate_arn;
 use fieldline_model::GatewayId;
+
+use crate::whole_file::{self, PRIVATE};
 
 /// Where Debian's and Alpine's packages of CA certificates put Amazon's root.
 const SYSTEM_ROOTS: [&str; 2] =
@@ -63,23 +63,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<String> {
 
 /// Writes a file of mode 0600 that is there whole or not at all, and on the disk when this returns.
 pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let folder = path.parent().context("a file lies in a folder")?;
-    let written = || -> std::io::Result<()> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let mut name = path.as_os_str().to_owned();
-        name.push(".new");
-        let new = PathBuf::from(name);
-        // What an interrupted run left may have another mode.
-        if new.exists() {
-            std::fs::remove_file(&new)?;
-        }
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)?;
-        std::fs::File::open(folder)?.sync_all()
-    };
-    written().with_context(|| format!("cannot write {}", path.display()))
+    whole_file::replace(path, text, PRIVATE).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The file with Amazon's root: the given one, or the system's.

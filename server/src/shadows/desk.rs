@@ -1,12 +1,9 @@
 //! Requests that come by MQTT.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use bytes::Bytes;
 use fieldline_model::{ShadowPart, ShadowTopic};
-use fieldline_mqtt::Routing;
-use fieldline_shadow::{Error, Update};
+use fieldline_mqtt::{PublishError, Routing};
+use fieldline_shadow::{Error, Turn, Turns, Update};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
@@ -15,9 +12,6 @@ use super::{Refused, Service, now_s};
 use crate::answer::Answer;
 use crate::stop;
 use crate::waiting::Place;
-
-/// Requests of one client that may be under way, as AWS IoT has it.
-const IN_FLIGHT_MAX: usize = 10;
 
 /// A request as it came.
 #[derive(Debug)]
@@ -29,57 +23,42 @@ pub(crate) struct Request {
     pub(crate) place: Place,
 }
 
+/// A request in the line.
+#[derive(Debug)]
+pub(crate) enum Handed {
+    /// It is done when its turn comes.
+    Work(Request, Turn),
+    /// It is too many, and is told so on its topic; the token that it came with.
+    Throttled(ShadowTopic, Option<String>, Turn),
+}
+
 /// Where requests are handed in. The bound on what waits is that of [`crate::waiting`].
 #[derive(Debug, Clone)]
 pub(crate) struct ShadowDesk {
-    requests: mpsc::UnboundedSender<(Request, Option<Turn>)>,
-    in_flight: InFlight,
-}
-
-/// How many requests of each client are under way.
-#[derive(Debug, Clone, Default)]
-struct InFlight(Arc<Mutex<HashMap<String, usize>>>);
-
-/// One of a client's turns, given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Turn {
-    in_flight: InFlight,
-    client: String,
-}
-
-impl InFlight {
-    fn turn(&self, client: &str) -> Option<Turn> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(client.to_owned()).or_default();
-        if *count >= IN_FLIGHT_MAX {
-            return None;
-        }
-        *count += 1;
-        Some(Turn { in_flight: self.clone(), client: client.to_owned() })
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut counts = self.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.client);
-            }
-        }
-    }
+    requests: mpsc::UnboundedSender<Handed>,
+    turns: Turns,
 }
 
 impl ShadowDesk {
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<(Request, Option<Turn>)>) {
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Handed>) {
         let (requests, line) = mpsc::unbounded_channel();
-        (Self { requests, in_flight: InFlight::default() }, line)
+        (Self { requests, turns: Turns::default() }, line)
     }
 
     pub(crate) fn offer(&self, request: Request) {
-        let turn = self.in_flight.turn(&request.client);
-        if self.requests.send((request, turn)).is_err() {
+        let Some(turn) = self.turns.take(&request.client) else {
+            tracing::debug!(client = request.client, "far too many requests for shadows");
+            return request.answer.reject(PublishError::QuotaExceeded);
+        };
+        let handed = if turn.works() {
+            Handed::Work(request, turn)
+        } else {
+            // Nothing of it is kept, so that it is acknowledged before its reply.
+            let Request { topic, payload, answer, .. } = request;
+            answer.accept(Routing::Route);
+            Handed::Throttled(topic, Update::token_of(&payload), turn)
+        };
+        if self.requests.send(handed).is_err() {
             tracing::debug!("a shadow's request came too late for this run");
         }
     }
@@ -88,7 +67,7 @@ impl ShadowDesk {
 /// Does what is handed in until `stopping`, and then what is left. Requests reach the store in their
 /// order, and those that wait together share a commit.
 pub(crate) async fn run(
-    mut line: mpsc::UnboundedReceiver<(Request, Option<Turn>)>,
+    mut line: mpsc::UnboundedReceiver<Handed>,
     service: Service,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -99,7 +78,10 @@ pub(crate) async fn run(
             biased;
             Some(()) = under_way.next() => {}
             request = line.recv() => match request {
-                Some((request, turn)) => under_way.push(done(&service, request, turn)),
+                Some(Handed::Work(request, turn)) => under_way.push(done(&service, request, turn)),
+                Some(Handed::Throttled(topic, client_token, _turn)) => {
+                    refuse(&service, &topic, Refused { error: Error::Throttled, client_token });
+                }
                 None if under_way.is_empty() => return,
                 None => while under_way.next().await.is_some() {},
             },
@@ -112,38 +94,21 @@ pub(crate) async fn run(
 }
 
 /// The client hears its PUBACK when all is done, and the replies before.
-async fn done(service: &Service, request: Request, turn: Option<Turn>) {
+async fn done(service: &Service, request: Request, turn: Turn) {
     let Request { topic, payload, answer, place, .. } = request;
-    let outcome = match turn {
-        Some(_) => service.handle(&topic.shadow, topic.operation, &payload).await,
-        None => Err(Refused { error: Error::Throttled, client_token: Update::token_of(&payload) }),
-    };
+    let outcome = service.handle(&topic.shadow, topic.operation, &payload).await;
+    // Before the reply: who has heard it may ask anew.
+    drop(turn);
     match outcome {
         Ok(reply) => service.publish(&topic.with(ShadowPart::Accepted), &reply),
-        Err(Refused { error, client_token }) => {
-            tracing::debug!(%topic, %error, "a shadow's request was refused");
-            let document = error.document(now_s(), client_token.as_deref());
-            service.publish(&topic.with(ShadowPart::Rejected), &document);
-        }
+        Err(refused) => refuse(service, &topic, refused),
     }
     answer.accept(Routing::Route);
-    drop((turn, place));
+    drop(place);
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_client_has_ten_turns_and_gets_them_back() {
-        let in_flight = InFlight::default();
-        let mut turns: Vec<Turn> = (0..IN_FLIGHT_MAX).map(|_| in_flight.turn("a").unwrap()).collect();
-        assert!(in_flight.turn("a").is_none());
-        assert!(in_flight.turn("b").is_some());
-        turns.pop();
-        turns.push(in_flight.turn("a").unwrap());
-        assert!(in_flight.turn("a").is_none());
-        turns.clear();
-        assert!(in_flight.0.lock().unwrap().is_empty());
-    }
+fn refuse(service: &Service, topic: &ShadowTopic, Refused { error, client_token }: Refused) {
+    tracing::debug!(%topic, %error, "a shadow's request was refused");
+    let document = error.document(now_s(), client_token.as_deref());
+    service.publish(&topic.with(ShadowPart::Rejected), &document);
 }

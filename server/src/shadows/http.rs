@@ -11,10 +11,12 @@ use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use fieldline_model::{ShadowId, ShadowName, ShadowOperation, ThingName};
+use fieldline_policy::{Action, Resource};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Refused, Service, now_s};
+use crate::access::Caller;
 use crate::data_plane::{Failure, PAYLOAD_BYTES_MAX};
 
 /// Names in a page where nothing is said, and at most.
@@ -37,6 +39,7 @@ struct Which {
 
 async fn shadow(
     State(service): State<Service>,
+    caller: Caller,
     method: Method,
     Path(thing): Path<String>,
     which: Result<Query<Which>, QueryRejection>,
@@ -52,12 +55,14 @@ async fn shadow(
             .map(|name| ShadowName::new(&name).map_err(|error| Failure::invalid(error.to_string())))
             .transpose()?,
     };
-    let body = body.map_err(|_| Failure::from(fieldline_shadow::Error::TooLarge))?;
-    let operation = match method {
-        Method::POST => ShadowOperation::Update,
-        Method::DELETE => ShadowOperation::Delete,
-        _ => ShadowOperation::Get,
+    let (operation, action) = match method {
+        Method::POST => (ShadowOperation::Update, Action::UpdateThingShadow),
+        Method::DELETE => (ShadowOperation::Delete, Action::DeleteThingShadow),
+        _ => (ShadowOperation::Get, Action::GetThingShadow),
     };
+    let name = shadow.name.as_ref().map(ShadowName::as_str);
+    caller.check(action, Resource::Thing { thing: shadow.thing.as_str(), shadow: name })?;
+    let body = body.map_err(|_| Failure::from(fieldline_shadow::Error::TooLarge))?;
     // A get or a delete has no payload here; what came with it is not read.
     let payload = if operation == ShadowOperation::Update { body } else { Bytes::new() };
     match service.handle(&shadow, operation, &payload).await {
@@ -84,11 +89,14 @@ struct Page {
 
 async fn named(
     State(service): State<Service>,
+    caller: Caller,
     Path(thing): Path<String>,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Response, Failure> {
     let Query(page) = page.map_err(|rejection| Failure::invalid(rejection.body_text()))?;
     let thing = ThingName::new(&thing).map_err(|error| Failure::invalid(error.to_string()))?;
+    caller
+        .check(Action::ListNamedShadowsForThing, Resource::Thing { thing: thing.as_str(), shadow: None })?;
     let limit = page.page_size.unwrap_or(PAGE_MAX);
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(Failure::invalid(format!("pageSize is 1 to {PAGE_MAX}")));

@@ -63,6 +63,11 @@ pub fn points(answer: &Value) -> Vec<(i64, Value)> {
         .collect()
 }
 
+/// Epoch milliseconds as RFC 3339; nothing for what is no number.
+pub fn time(millis: &Value) -> String {
+    millis.as_i64().map(moment).unwrap_or_default()
+}
+
 pub(super) fn moment(millis: i64) -> String {
     Timestamp::from_millis(millis).map_or_else(|_| format!("{millis} ms"), |time| time.to_string())
 }

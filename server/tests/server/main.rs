@@ -5,6 +5,11 @@
 mod commands;
 mod data_plane;
 mod functions;
+mod gateway_config;
+mod https;
+mod identity;
+mod registry;
+mod reported;
 mod shadow_rules;
 mod shadows;
 mod stand_in;
@@ -18,6 +23,9 @@ use fieldline_model::{
 };
 use fieldline_mqtt::{ClientError, ClientOptions, Connection, Event, PublishError, QoS, TlsClient};
 use fieldline_server::app::Server;
+use fieldline_server::certs::{
+    Authority, CA_CERTIFICATE, DEVICE_VALIDITY, Issued, SERVER_CERTIFICATE, SERVER_KEY,
+};
 use fieldline_server::client::Api;
 use fieldline_server::config::{Config, TlsSettings};
 use fieldline_wire::BlockBuilder;
@@ -305,56 +313,32 @@ async fn a_taken_port_and_a_taken_folder_are_told() {
     site.server.stop().await;
 }
 
-/// A certificate authority that signs for the server and for gateways.
-struct Authority(rcgen::CertifiedIssuer<'static, rcgen::KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = rcgen::CertificateParams::default();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        Self(rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap())
-    }
-
-    /// Certificate and key in PEM.
-    fn sign(&self, name: &str, hosts: &[&str]) -> (String, String) {
-        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let mut params = rcgen::CertificateParams::new(hosts).unwrap();
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        let key = rcgen::KeyPair::generate().unwrap();
-        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
-    }
-}
-
 #[tokio::test]
 async fn with_mutual_tls_a_gateway_speaks_for_itself_only() {
-    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let (certificate, key) = authority.sign("server", &["127.0.0.1"]);
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::init(&folder.path().join("ca"), &["127.0.0.1".to_owned()]).unwrap();
+    let file = |name: &str| folder.path().join("ca").join(name);
     let mut config = config(folder.path());
     config.mqtt.tls = Some(TlsSettings {
         listen: "127.0.0.1:0".parse().unwrap(),
-        certificate: file("server.pem", &certificate),
-        key: file("server.key", &key),
-        client_ca: file("ca.pem", &authority.0.pem()),
+        certificate: Some(file(SERVER_CERTIFICATE)),
+        key: Some(file(SERVER_KEY)),
+        client_ca: Some(file(CA_CERTIFICATE)),
     });
     let server = Server::start(config).await.unwrap();
     let port = server.mqtts_address().unwrap().port();
-    let options = |client_id: &str, identity: Option<(String, String)>| {
+    let options = |client_id: &str, identity: Option<Issued>| {
         let mut options = ClientOptions::new("127.0.0.1", port, client_id);
-        let (certificate, key) = identity.unzip();
+        let (certificate, key) = identity.map(|issued| (issued.certificate, issued.key)).unzip();
         options.tls = Some(TlsClient {
-            ca: authority.0.pem().into_bytes(),
+            ca: authority.certificate().into(),
             certificate: certificate.map(String::into_bytes),
             key: key.map(String::into_bytes),
             ..TlsClient::default()
         });
         options
     };
-    let identity = || Some(authority.sign("gw-1", &[]));
+    let identity = || Some(authority.issue("gw-1", DEVICE_VALIDITY).unwrap());
     let mut gateway = Connection::open(&options("gw-1", identity())).await.unwrap();
     publish(&mut gateway, "$aws/rules/fieldline_ingest/gw-1", block("gw-1", 1, 2)).await.unwrap();
     let foreign = publish(&mut gateway, "$aws/rules/fieldline_ingest/gw-2", block("gw-2", 1, 2)).await;
@@ -365,8 +349,10 @@ async fn with_mutual_tls_a_gateway_speaks_for_itself_only() {
     let Event::Subscribed { granted, .. } = next(&mut gateway).await else { panic!() };
     assert!(granted[0].is_ok() && granted[1].is_err(), "{granted:?}");
     let other_name = Connection::open(&options("gw-2", identity())).await;
-    assert!(matches!(other_name, Err(ClientError::ConnectRefused { code: 0x85 })), "{other_name:?}");
-    let stranger = Connection::open(&options("gw-1", Some(Authority::new().sign("gw-1", &[])))).await;
+    assert!(matches!(other_name, Err(ClientError::ConnectRefused { code: 0x87 })), "{other_name:?}");
+    let other = Authority::init(&folder.path().join("other"), &["127.0.0.1".to_owned()]).unwrap();
+    let strange = other.issue("gw-1", DEVICE_VALIDITY).unwrap();
+    let stranger = Connection::open(&options("gw-1", Some(strange))).await;
     assert!(stranger.is_err());
     assert!(Connection::open(&options("gw-1", None)).await.is_err());
     server.stop().await;

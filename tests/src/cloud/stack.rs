@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use super::{Emulators, FunctionSpec, Host, Poller, Queue, Services};
 use crate::emulator::Emulator;
@@ -50,6 +51,9 @@ pub struct Stack {
     /// What `storage` has refused too often.
     pub dead: Queue,
     poller: Poller,
+    topic: String,
+    /// In front of `shadow`, once it is asked for.
+    shadows: Option<Poller>,
     emulators: Emulators,
     timestream: Option<Stub>,
     influx: Option<InfluxDb>,
@@ -123,20 +127,62 @@ impl Stack {
             }
         }
         let compact = (store == StoreKind::S3).then_some("compact");
-        for name in ["ingest", "storage", "query"].into_iter().chain(compact) {
+        let deploy = |name: &str, environment: &[(String, String)]| -> Result<()> {
             host.deploy(FunctionSpec {
                 name: name.to_owned(),
                 program: programs::function(name)?.to_owned(),
-                environment: environment.clone(),
+                environment: environment.to_vec(),
                 timeout: Duration::from_secs(60),
                 log: folder.join(format!("{name}.log")),
             });
+            Ok(())
+        };
+        for name in ["ingest", "storage", "query"].into_iter().chain(compact) {
+            deploy(name, &environment)?;
         }
         let poller = Poller::start(&host, queue.clone(), "storage");
-        let mut stack = Self { agent, server, host, queue, dead, poller, emulators, timestream, influx };
+        // AWS IoT's data plane is the server here, but for shadows: those are moto's.
+        let shadows = format!("http://{}", emulators.tables().address());
+        environment.retain(|(name, _)| name != "FIELDLINE_IOT_ENDPOINT");
+        environment.push(("FIELDLINE_IOT_ENDPOINT".to_owned(), shadows));
+        deploy("shadow", &environment)?;
+        let mut stack = Self {
+            agent,
+            server,
+            host,
+            queue,
+            dead,
+            poller,
+            topic,
+            shadows: None,
+            emulators,
+            timestream,
+            influx,
+        };
         stack.server.start()?;
         stack.agent.start().context("the agent")?;
         Ok(Some(stack))
+    }
+
+    /// From now on `shadow` is given what `ingest` publishes, too. moto has to know the things.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn show(&mut self, things: &[&str]) -> Result<()> {
+        for thing in things {
+            self.emulators.tables().create_thing(thing)?;
+        }
+        let queue = self.emulators.most().create_standard("fieldline-shadow", &self.topic)?;
+        self.shadows = Some(Poller::start(&self.host, queue, "shadow"));
+        Ok(())
+    }
+
+    /// What a named shadow of a thing reports.
+    ///
+    /// # Errors
+    /// The emulator fails.
+    pub fn reported(&self, thing: &str, shadow: &str) -> Result<Option<Value>> {
+        self.emulators.tables().reported(thing, shadow)
     }
 
     /// How many batches `storage` has been given, and how many messages came back from it.

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::STOP;
+use crate::authority::Authority;
 use crate::http::Http;
 use crate::process::Process;
 use crate::wait::{PATIENCE, until};
@@ -19,7 +20,9 @@ pub struct Server {
     data: PathBuf,
     mqtt: SocketAddr,
     http: SocketAddr,
+    mqtts: Option<SocketAddr>,
     functions: Option<SocketAddr>,
+    wrapper: Vec<String>,
     process: Option<Process>,
 }
 
@@ -37,7 +40,9 @@ impl Server {
             data: folder.join("data"),
             mqtt,
             http,
+            mqtts: None,
             functions: None,
+            wrapper: Vec::new(),
             process: None,
         })
     }
@@ -50,6 +55,32 @@ impl Server {
     /// From the next start on the functions run there, by Lambda's API.
     pub fn set_functions(&mut self, address: SocketAddr) {
         self.functions = Some(address);
+    }
+
+    /// Starts it with so many file descriptors from the next start on, which it may raise to the hard limit.
+    pub fn limit_descriptors(&mut self, count: u64) {
+        let line = format!("ulimit -S -n {count} && exec \"$0\" \"$@\"");
+        self.wrapper = ["sh".to_owned(), "-c".to_owned(), line].to_vec();
+    }
+
+    /// From the next start on there is a listener with mutual TLS too, for clients with a certificate of
+    /// this authority. The server is `localhost`.
+    ///
+    /// # Errors
+    /// No port, no certificate, or no folder.
+    pub fn secure(&mut self, authority: &Authority) -> Result<()> {
+        let listen = SocketAddr::from(([127, 0, 0, 1], ports::reserve()?));
+        authority.issue(&["localhost", "127.0.0.1"])?.write(&self.folder, "server")?;
+        std::fs::write(self.folder.join("ca.pem"), authority.pem())?;
+        let file = |name: &str| self.folder.join(name).to_string_lossy().into_owned();
+        let (certificate, key, client_ca) = (file("server.pem"), file("server.key"), file("ca.pem"));
+        let settings = format!(
+            "[mqtt.tls]\nlisten = {listen:?}\ncertificate = {certificate:?}\nkey = {key:?}\nclient_ca = {client_ca:?}\n",
+            listen = listen.to_string(),
+        );
+        std::fs::write(self.folder.join("fieldline.toml"), settings)?;
+        self.mqtts = Some(listen);
+        Ok(())
     }
 
     /// Starts, and waits until it answers.
@@ -76,9 +107,13 @@ impl Server {
     /// # Errors
     /// The program cannot be run.
     pub fn launch(&self) -> Result<Process> {
-        let mut command = Command::new(programs::server()?);
-        command.arg("serve").arg("--data").arg(&self.data);
+        let mut words = self.wrapper.iter().map(PathBuf::from).chain([programs::server()?.to_owned()]);
+        let mut command = Command::new(words.next().context("no program")?);
+        command.args(words).arg("serve").arg("--data").arg(&self.data);
         command.args(["--mqtt", &self.mqtt.to_string(), "--http", &self.http.to_string()]);
+        if self.mqtts.is_some() {
+            command.arg("--config").arg(self.folder.join("fieldline.toml"));
+        }
         if let Some(functions) = self.functions {
             command.args(["--functions", &format!("http://{functions}")]);
         }
@@ -130,6 +165,14 @@ impl Server {
     /// Its broker.
     pub fn mqtt_address(&self) -> SocketAddr {
         self.mqtt
+    }
+
+    /// Its broker with mutual TLS.
+    ///
+    /// # Errors
+    /// It has none: see [`Server::secure`].
+    pub fn mqtts_address(&self) -> Result<SocketAddr> {
+        self.mqtts.context("the server has no listener with TLS")
     }
 
     /// Its HTTP API.

@@ -32,8 +32,13 @@ fn a_reading_travels_through_localstack_to_s3() -> Result<()> {
 fn travels(services: Services, store: StoreKind) -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
-    let Some(stack) = Stack::start_on(services, folder.path(), store, Ok)? else { return Ok(()) };
+    let Some(mut stack) = Stack::start_on(services, folder.path(), store, Ok)? else { return Ok(()) };
+    stack.show(&["fresh"])?;
     fresh_reading_passes(stack.agent.http(), stack.server.http())?;
+    until("the reading in the device's shadow", PATIENCE, || {
+        let reported = stack.reported("fresh", "telemetry")?;
+        Ok(reported.filter(|reported| reported["alive"]["value"] == true))
+    })?;
     let books = ledger::settle(stack.agent.http(), stack.server.http(), "gw-1", PATIENCE)?;
     ensure!(books.accepted == 1, "{books:?}");
     ensure!(stack.queue.depth()? == 0 && stack.dead.depth()? == 0, "nothing is left in the queues");

@@ -2,11 +2,9 @@
 
 mod trace;
 
-use std::process::Command;
-
 use anyhow::{Result, ensure};
 use bytes::Bytes;
-use fieldline_tests::clients::{have, run};
+use fieldline_tests::clients::may_trace;
 use fieldline_tests::publisher::publish;
 use fieldline_tests::{Site, machine};
 
@@ -23,8 +21,7 @@ fn marker(number: usize) -> String {
 #[test]
 fn a_puback_is_written_after_the_fdatasync_that_covers_its_reading() -> Result<()> {
     let _machine = machine::shared();
-    if !have("strace") || run(Command::new("strace").args(["-o", "/dev/null", "true"])).is_err() {
-        println!("skipped: strace may not trace here");
+    if !may_trace() {
         return Ok(());
     }
     let mut site = Site::prepare()?;

@@ -1,17 +1,15 @@
 //! Being told to stop: who may connect may also say SIGTERM, and then the stop is in order.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use fieldline_tests::clients::{have, run};
+use fieldline_tests::clients::may_trace;
 use fieldline_tests::{Site, machine};
 
 #[test]
 fn the_agent_minds_signals_before_it_listens() -> Result<()> {
     let _machine = machine::shared();
-    if !have("strace") || run(Command::new("strace").args(["-o", "/dev/null", "true"])).is_err() {
-        println!("skipped: strace may not trace here");
+    if !may_trace() {
         return Ok(());
     }
     let mut site = Site::prepare()?;

@@ -53,11 +53,11 @@ fn block(index: usize) -> Arc<ReceivedBlock> {
     Arc::new(ReceivedBlock::new(block, now()))
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-fn open(folder: &Path, context: &str) -> SqliteStore {
+pub(crate) fn open(folder: &Path, context: &str) -> SqliteStore {
     // So little that the write-ahead log begins anew several times.
     let config = SqliteConfig { wal_bytes_max: 200 << 10, ..SqliteConfig::default() };
     SqliteStore::open(folder, config, now()).unwrap_or_else(|error| panic!("{context}: {error:?}"))

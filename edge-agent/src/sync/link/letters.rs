@@ -32,6 +32,7 @@ impl Link<'_> {
             if let Err(code) = answer {
                 tracing::warn!(filter, code, "the server does not let this gateway subscribe");
             }
+            self.uplink.office.subscribed(&filter, answer.is_ok());
         }
         self.up_when_answered();
     }
@@ -39,7 +40,7 @@ impl Link<'_> {
     fn up_when_answered(&mut self) {
         if self.asked.is_empty() && !self.told_up {
             self.told_up = true;
-            self.uplink.office.up();
+            self.uplink.office.up(self.uplink.generation);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One measured figure, smaller is better.
+/// One measured figure; smaller is better where it has a target.
 #[derive(Debug)]
 pub(crate) struct Figure {
     name: String,

@@ -6,6 +6,7 @@ mod idle;
 mod load;
 mod path;
 mod query;
+mod shadows;
 mod store;
 mod walk;
 
@@ -28,13 +29,14 @@ struct Options {
 /// One thing to measure; gives one figure or several.
 type Measurement = fn(u32) -> Result<Vec<Figure>>;
 
-const MEASUREMENTS: [(&str, Measurement); 7] = [
+const MEASUREMENTS: [(&str, Measurement); 8] = [
     ("batched", path::batched),
     ("single", path::single),
     ("uplink", path::uplink),
     ("idle", idle::idle),
     ("backlog", idle::backlog),
     ("store", store::store),
+    ("shadows", shadows::shadows),
     ("cloud", cloud::cloud),
 ];
 

@@ -1,0 +1,222 @@
+//! The store and the functions in this process, and everything between them and the listeners.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use axum::Router;
+use fieldline_model::{AckMessage, GatewayId, GatewayTopic};
+use fieldline_mqtt::{Broker, Message, QoS};
+use fieldline_store::{SqliteConfig, SqliteStore, TimeSeriesStore};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Parts, routes};
+use crate::access::{self, Access};
+use crate::books::{self, BooksDesk};
+use crate::broker::{Back, Desk, now};
+use crate::certs::{self, Authority};
+use crate::commands_desk::{self, CommandDesk};
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::data_plane::{self, DataPlane};
+use crate::direct::{Direct, OwnStream};
+use crate::gateway_config;
+use crate::http::{self, Face};
+use crate::intake::{self, Intake, StorageQueue};
+use crate::quarantine::QuarantineDesk;
+use crate::registry::{self, ControlPlane, Keeper, Sightings, Signer};
+use crate::reported::{Noting, Reported, Stored};
+use crate::shadows::{self, ShadowDesk};
+use crate::waiting::Waiting;
+
+/// A task, and how it is told to end.
+pub(super) type Ending = (watch::Sender<bool>, JoinHandle<()>);
+
+/// What runs in this process.
+pub(super) struct Site {
+    pub(super) parts: Parts,
+    pub(super) work: Vec<JoinHandle<()>>,
+    /// Shows what the work has come to; told to end when that is finished.
+    pub(super) last_word: Ending,
+    pub(super) store: Arc<SqliteStore>,
+}
+
+impl Site {
+    /// Opens the store and starts the tasks between it and the broker; they work until `ending`, and requests
+    /// that wait for something end with `closing`.
+    pub(super) async fn start(
+        config: &Config,
+        closing: &watch::Receiver<bool>,
+        ending: watch::Receiver<bool>,
+    ) -> anyhow::Result<Self> {
+        let store = Arc::new(open_store(config).await?);
+        let counters = Counters::new();
+        let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
+        let quarantine = QuarantineDesk::start(store.clone());
+        let keeper = Keeper::open(store.clone()).await?;
+        let access = Access::new(
+            Arc::new(access::Registered::new(keeper.handle().clone())),
+            config.lets_strangers_in(),
+        );
+        let (sightings, seen) = Sightings::new(keeper.handle().clone(), config.registry.devices);
+        let (direct, offers) =
+            Direct::new(config.gateway.clone(), quarantine, counters.clone(), sightings.clone());
+        let reported = Reported::new(config.shadows.telemetry_every, counters.clone());
+        let noting: Arc<dyn TimeSeriesStore> =
+            Arc::new(Noting { store: store.clone(), reported: reported.clone() });
+        let own = OwnStream::open(
+            &config.gateway,
+            noting.clone(),
+            store.clone(),
+            counters.clone(),
+            sightings.clone(),
+        )
+        .await?;
+        let (intake, jobs) = Intake::new();
+        let (books, reports) = BooksDesk::new();
+        let (shadows, requests) = ShadowDesk::new();
+        let (commands, asks) = CommandDesk::new();
+        let back = Back::Store {
+            intake,
+            direct: direct.clone(),
+            books,
+            shadows,
+            commands: commands.clone(),
+            reported: reported.clone(),
+        };
+        let desk = Arc::new(Desk {
+            back,
+            waiting: waiting.clone(),
+            counters: counters.clone(),
+            access: access.clone(),
+        });
+        let broker = Broker::new(config.mqtt.limits.clone(), desk.clone());
+        let service = shadows::Service { store: store.clone(), broker: broker.clone() };
+        let limits = commands_desk::Limits::default();
+        let executions = commands_desk::Service::open(store.clone(), broker.clone(), limits).await?;
+        let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(broker.clone()));
+        let function = storage::Context { store: noting, ledger: store.clone(), acks: acks.clone() };
+        let queue = StorageQueue::start(function, counters.clone(), sightings.clone());
+        let context = ingest::Context {
+            limits: fieldline_wire::Limits::default(),
+            blocks: Arc::new(queue),
+            quarantine: Arc::new(ingest::LedgerQuarantine { ledger: store.clone(), acks }),
+        };
+        let work = vec![
+            tokio::spawn(intake::run(jobs, context, counters.clone(), ending.clone())),
+            tokio::spawn(books::run(
+                reports,
+                store.clone(),
+                reported.clone(),
+                counters.clone(),
+                ending.clone(),
+            )),
+            tokio::spawn(shadows::run(requests, service.clone(), ending.clone())),
+            tokio::spawn(executions.run(asks, ending.clone())),
+            tokio::spawn(access::turn_away(
+                access.clone(),
+                broker.clone(),
+                keeper.handle().clone(),
+                ending.clone(),
+            )),
+            tokio::spawn(registry::run_sightings(seen, sightings, keeper.clone(), ending.clone())),
+            tokio::spawn(own.run(offers, ending)),
+        ];
+        let last_word = last_word(reported, service.clone(), &store);
+        let face = Face { direct, waiting, counters };
+        let inside = Inside { desk, broker: broker.clone(), face, shadows: service, keeper, commands };
+        let (router, devices) = inside.routers(config, &store, closing).await?;
+        Ok(Self { parts: Parts { broker, router, devices, access }, work, last_word, store })
+    }
+}
+
+/// What requests are answered from.
+struct Inside {
+    desk: Arc<Desk>,
+    broker: Broker,
+    face: Face,
+    shadows: shadows::Service,
+    keeper: Keeper,
+    commands: CommandDesk,
+}
+
+impl Inside {
+    /// The routes for this machine, and those for devices with certificates.
+    async fn routers(
+        self,
+        config: &Config,
+        store: &Arc<SqliteStore>,
+        closing: &watch::Receiver<bool>,
+    ) -> anyhow::Result<(Router, Router)> {
+        let Self { desk, broker, face, shadows, keeper, commands } = self;
+        let devices = http::telemetry_routes(face.clone(), config.http.body_bytes_max)
+            .merge(shadows::router(shadows.clone()))
+            .merge(data_plane::router(DataPlane { desk: desk.clone(), broker: broker.clone() }));
+        let api = query::State::new(store.clone(), store.clone(), now).with_own(config.gateway.clone());
+        let configs = gateway_config::Service::open(store.clone(), shadows.clone(), broker.clone()).await?;
+        let authority = authority(config)?;
+        let plane = ControlPlane {
+            keeper: keeper.clone(),
+            signer: authority.clone().map(|authority| authority as Arc<dyn Signer>),
+            endpoint: config.registry.endpoint.clone(),
+        };
+        let counters = face.counters.clone();
+        let router = http::with_store(face, api, config.http.body_bytes_max)
+            .merge(shadows::router(shadows))
+            .merge(gateway_config::router(configs))
+            .merge(commands_desk::router(commands, closing.clone()))
+            .merge(registry::router(plane))
+            .merge(registry::api_router(keeper, store.clone()))
+            .merge(certs::router(authority));
+        Ok((routes(router, desk, counters, broker), devices))
+    }
+}
+
+/// The shadows follow what has been done, and so end after it.
+fn last_word(reported: Reported, things: shadows::Service, store: &Arc<SqliteStore>) -> Ending {
+    let (ending, told) = watch::channel(false);
+    let stored = Stored { readings: store.clone(), ledger: store.clone() };
+    (ending, tokio::spawn(reported.run(Arc::new(things), stored, told)))
+}
+
+/// The store's word to the gateways, over the broker.
+#[derive(Debug)]
+struct BrokerAcks(Broker);
+
+#[async_trait]
+impl storage::Acks for BrokerAcks {
+    async fn publish(&self, gateway: &GatewayId, ack: &AckMessage) -> Result<(), storage::PortError> {
+        let topic = GatewayTopic::Ack(gateway.clone()).to_string();
+        self.0.publish(&Message::new(topic, serde_json::to_vec(ack)?, QoS::AtLeastOnce));
+        Ok(())
+    }
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<SqliteStore> {
+    let folder = config.data.join("server");
+    tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&folder).with_context(|| not_writable(&folder))?;
+        SqliteStore::open(&folder, SqliteConfig::default(), now()).with_context(|| {
+            format!("cannot use the data folder {}; choose another with --data", folder.display())
+        })
+    })
+    .await?
+}
+
+fn not_writable(folder: &Path) -> String {
+    format!(
+        "cannot write to the data folder {}; give it to this user, or choose another with --data",
+        folder.display()
+    )
+}
+
+/// The authority that `fieldline certs init` has made, where there is one.
+fn authority(config: &Config) -> anyhow::Result<Option<Arc<Authority>>> {
+    let folder = certs::folder(&config.data);
+    match folder.join(certs::CA_CERTIFICATE).exists() {
+        true => Ok(Some(Arc::new(Authority::open(&folder).context("the site's authority cannot be used")?))),
+        false => Ok(None),
+    }
+}
