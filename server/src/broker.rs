@@ -70,7 +70,7 @@ impl Application for Desk {
     }
 
     fn authorize_receive(&self, client: &ClientInfo, topic: &str) -> bool {
-        self.access.may_receive(client, topic)
+        self.access.may_receive(client, topic) && self.is_due(topic)
     }
 
     fn connected(&self, client: &ClientInfo) {
@@ -81,10 +81,6 @@ impl Application for Desk {
     fn disconnected(&self, client: &ClientInfo) {
         self.presence(client, false);
         self.access.disconnected(client);
-    }
-
-    fn authorize_receive(&self, _client: &ClientInfo, topic: &str) -> bool {
-        self.is_due(topic)
     }
 
     fn subscribed(&self, _client: &ClientInfo, filter: &str) {
