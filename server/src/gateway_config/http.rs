@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use fieldline_model::GatewayId;
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Error, Pushed, Service};
+use crate::data_plane::Failure;
 
 /// Blanks and comments are not counted, so that more may come than is kept.
 const BODY_BYTES_MAX: usize = 512 * 1024;
@@ -40,7 +41,7 @@ async fn push(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, Problem> {
-    not_of_web_page(&headers)?;
+    Failure::of_web_page(&headers).map_err(|failure| failure.problem())?;
     let gateway = named(&gateway)?;
     let document = serde_json::from_slice(&body)
         .map_err(|error| refused(format!("the configuration is no JSON: {error}")))?;
@@ -60,7 +61,7 @@ async fn roll_back(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, Problem> {
-    not_of_web_page(&headers)?;
+    Failure::of_web_page(&headers).map_err(|failure| failure.problem())?;
     let gateway = named(&gateway)?;
     let wanted: RollBack = match body.is_empty() {
         true => RollBack::default(),
@@ -103,17 +104,6 @@ fn summary(pushed: &Pushed) -> Value {
 
 fn named(gateway: &str) -> Result<GatewayId, Problem> {
     GatewayId::new(gateway).map_err(|error| refused(error.to_string()))
-}
-
-/// A page in a browser on this machine must not change anything here.
-fn not_of_web_page(headers: &HeaderMap) -> Result<(), Problem> {
-    match headers.contains_key(header::ORIGIN) {
-        false => Ok(()),
-        true => {
-            let detail = "requests of web pages are not taken".to_owned();
-            Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail))
-        }
-    }
 }
 
 fn refused(detail: String) -> Problem {
