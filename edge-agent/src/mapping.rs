@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use fieldline_filter::Pattern;
-use fieldline_model::{DeviceId, IdError, Metric, topic_matches};
+use fieldline_model::{DeviceId, IdError, Metric, Pattern, topic_matches};
 use serde::Deserialize;
 
 /// One `[[map]]` of the configuration: topics that are not `telemetry/…`.

@@ -32,12 +32,10 @@
 //! # Ok::<(), fieldline_filter::RuleError>(())
 //! ```
 
-mod pattern;
 mod rule;
 mod series;
 mod window;
 
-pub use pattern::Pattern;
 pub use rule::{Aggregate, Filter, Outside, Range, Rule, RuleError, WindowRule};
 pub use series::{Filtered, SeriesFilter, Verdict};
 pub use window::{OpenWindow, Output};

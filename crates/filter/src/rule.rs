@@ -1,9 +1,7 @@
 use std::time::Duration;
 
-use fieldline_model::Class;
+use fieldline_model::{Class, Pattern};
 use serde::{Deserialize, Serialize};
-
-use crate::Pattern;
 
 /// Why a rule cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

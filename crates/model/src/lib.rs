@@ -17,6 +17,7 @@
 mod books;
 mod command;
 mod id;
+mod pattern;
 mod range;
 mod reading;
 mod reason;
@@ -31,6 +32,7 @@ pub use id::{
     COMMAND_NAME_BYTES_MAX, CommandName, DeviceId, EXECUTION_ID_BYTES_MAX, ExecutionId, GatewayId, IdError,
     METRIC_BYTES_MAX, Metric, SHADOW_NAME_BYTES_MAX, ShadowName, THING_NAME_BYTES_MAX, ThingName,
 };
+pub use pattern::Pattern;
 pub use range::{RangeSet, SeqRange};
 pub use reading::{Quality, Reading, ReadingRef, TEXT_BYTES_MAX, Value, ValueRef};
 pub use reason::Reason;

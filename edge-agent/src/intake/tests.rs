@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fieldline_filter::{Aggregate, Filter, Pattern, Range, Rule, WindowRule};
-use fieldline_model::{Class, Quality, ReadingRef, Reason, Timestamp, ValueRef};
+use fieldline_filter::{Aggregate, Filter, Range, Rule, WindowRule};
+use fieldline_model::{Class, Pattern, Quality, ReadingRef, Reason, Timestamp, ValueRef};
 use fieldline_wire::Rows;
 
 use super::completion::Completion;

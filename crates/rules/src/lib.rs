@@ -1,0 +1,24 @@
+//! Rules: conditions over what devices report, windows, detectors, and the alarms that come of them.
+//!
+//! [`Engine`] takes readings and the time in and gives [`Effect`]s out. The same engine runs on the gateway,
+//! in the server on site and in AWS Lambda.
+//!
+//! What it is not: it knows no clock, no disk and no network. A host commits [`Engine::take_changes`]
+//! together with the effects, and delivers these afterwards.
+//!
+//! Invariants
+//! - The same readings in the same order give the same alarms, byte for byte, whenever the host was
+//!   restarted in between and whatever its clock says.
+//! - What has been observed once changes nothing when it comes again.
+//! - Everything is bounded: rules, instances, samples of a window, the cost of a condition.
+//! - A rule that fails takes no other with it.
+
+mod alarm;
+mod document;
+mod effect;
+mod engine;
+
+pub use alarm::{Alarm, AlarmEvent, AlarmState, Operation, Shelved, Transition};
+pub use document::{Action, Documents, Host, Rule, RuleName, Schedule, Severity};
+pub use effect::{Effect, EffectId, EffectKind, Mark, Notification};
+pub use engine::{Change, Engine, Limits, Loaded, OperateError, RestoreError, RuleState};
