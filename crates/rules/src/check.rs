@@ -15,7 +15,7 @@ use self::texts::Compiled;
 use crate::condition::{Condition, ConditionError, Position, display};
 use crate::nearest::hint;
 use crate::spec::EXTENT_MAX;
-use crate::{Calendar, Documents, Extent, Limits, Rule};
+use crate::{Action, Calendar, Documents, Extent, Limits, Rule};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -58,12 +58,14 @@ pub fn check(documents: &Documents, known_metrics: Option<&dyn Fn(&str) -> bool>
     let names: HashSet<&str> = documents.rules.iter().map(|rule| rule.name.as_str()).collect();
     let mut circles = cycle::of_dependencies(&documents.rules);
     circles.extend(cycle::of_derivations(&documents.rules, &compiled));
+    let derived: HashSet<&str> = documents.rules.iter().flat_map(derived_by).collect();
+    let is_known = |metric: &str| derived.contains(metric) || known_metrics.is_none_or(|known| known(metric));
     let mut seen = HashMap::new();
     let mut findings = Vec::new();
     for (index, (rule, compiled)) in documents.rules.iter().zip(&compiled).enumerate() {
         let mut report = Report { rule, findings: Vec::new() };
         check_name(&mut report, &mut seen, index);
-        check_texts(&mut report, compiled, known_metrics);
+        check_texts(&mut report, compiled, &is_known);
         check_durations(&mut report);
         check_schedule(&mut report);
         check_dependencies(&mut report, &names);
@@ -104,6 +106,14 @@ impl Report<'_> {
     }
 }
 
+/// The metrics that a rule makes.
+fn derived_by(rule: &Rule) -> impl Iterator<Item = &str> {
+    rule.actions.iter().filter_map(|action| match action {
+        Action::Derive { metric, .. } => Some(metric.as_str()),
+        _ => None,
+    })
+}
+
 fn check_name<'a>(report: &mut Report<'a>, seen: &mut HashMap<&'a str, usize>, index: usize) {
     let name = report.rule.name.as_str();
     let permitted = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '-');
@@ -118,7 +128,7 @@ fn check_name<'a>(report: &mut Report<'a>, seen: &mut HashMap<&'a str, usize>, i
     }
 }
 
-fn check_texts(report: &mut Report<'_>, compiled: &Compiled, known: Option<&dyn Fn(&str) -> bool>) {
+fn check_texts(report: &mut Report<'_>, compiled: &Compiled, known: &dyn Fn(&str) -> bool) {
     match &compiled.when {
         Err(error) => report.refused("when", error),
         Ok(when) if when.inputs().is_empty() => {
@@ -133,7 +143,6 @@ fn check_texts(report: &mut Report<'_>, compiled: &Compiled, known: Option<&dyn 
         }
         _ => {}
     }
-    let Some(known) = known else { return };
     let mut told = HashSet::new();
     for (key, condition) in compiled.conditions() {
         for input in condition.inputs() {
