@@ -250,11 +250,13 @@ impl<'a> Lowering<'a> {
             }
             (operators::IN, [item, list]) => Some(self.contained(item, list)),
             (operators::INDEX, [list, index]) => Some(self.index(list, index)),
-            (_, [left, right]) if call.target.is_none() => match (arithmetic(name), comparison(name)) {
-                (Some(operator), _) => Some(self.arithmetic(at, operator, left, right)),
-                (_, Some(comparison)) => Some(self.compare(at, comparison, left, right)),
-                _ => None,
-            },
+            (_, [left, right]) if call.target.is_none() => {
+                match (Operator::named(name), Comparison::named(name)) {
+                    (Some(operator), _) => Some(self.arithmetic(at, operator, left, right)),
+                    (_, Some(comparison)) => Some(self.compare(at, comparison, left, right)),
+                    _ => None,
+                }
+            }
             _ => None,
         }
     }
@@ -365,29 +367,6 @@ fn index_of<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
     }
     list.push(item);
     list.len() - 1
-}
-
-fn arithmetic(name: &str) -> Option<Operator> {
-    Some(match name {
-        operators::ADD => Operator::Add,
-        operators::SUBSTRACT => Operator::Subtract,
-        operators::MULTIPLY => Operator::Multiply,
-        operators::DIVIDE => Operator::Divide,
-        operators::MODULO => Operator::Remainder,
-        _ => return None,
-    })
-}
-
-fn comparison(name: &str) -> Option<Comparison> {
-    Some(match name {
-        operators::EQUALS => Comparison::Equal,
-        operators::NOT_EQUALS => Comparison::NotEqual,
-        operators::LESS => Comparison::Less,
-        operators::LESS_EQUALS => Comparison::LessOrEqual,
-        operators::GREATER => Comparison::Greater,
-        operators::GREATER_EQUALS => Comparison::GreaterOrEqual,
-        _ => return None,
-    })
 }
 
 fn unknown_function(name: &str) -> String {
