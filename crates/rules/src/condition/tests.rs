@@ -165,10 +165,11 @@ fn plain_comparisons_are_native_and_others_are_not() {
         "!(a == 1 || b != 2) && on",
         "avg(a, '5m') > 3",
         "missing(a, '1m') || a < -3.5",
+        "mode != 'x'",
     ] {
         assert!(truth(source).is_native(), "{source}");
     }
-    for source in ["a > b", "a + 1 > 2", "mode == 'x'", "a > 9007199254740993"] {
+    for source in ["a > b", "a + 1 > 2", "mode + 'y' == 'x'", "a == true", "a > 9007199254740993"] {
         assert!(!truth(source).is_native(), "{source}");
     }
 }
