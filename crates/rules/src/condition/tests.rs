@@ -252,6 +252,8 @@ fn a_refusal_names_the_place_and_the_reason() {
         ("mode == 'Außen' && avrg(b, '5m') > 2", 1, 20, "did you mean \"avg\"?"),
         ("mode == 'Außen' & 2", 1, 17, ""),
         ("mode == 'Außen' &&\n 'ü' == mode 2", 2, 14, ""),
+        ("a > 1 && a == 'x'", 1, 10, "used as a text here, and as a number before"),
+        ("(a ? 1 : 2) < a - 1", 1, 15, "used as a number here, and as true or false before"),
         ("a.matches('x')", 1, 3, "no regular expressions"),
         ("{'a': 1}['a'] == 1", 1, 0, "maps and messages"),
         ("a == null", 1, 0, "known(x)"),
