@@ -66,6 +66,25 @@ pub trait Resolve {
 }
 
 /// A condition, ready to be evaluated. It is `Send` and `Sync`, and cheap to share in an `Arc`.
+///
+/// ```
+/// use fieldline_model::ValueRef;
+/// use fieldline_rules::{Condition, Kind, Resolve};
+///
+/// struct Hot;
+/// impl Resolve for Hot {
+///     fn value(&self, _input: usize) -> Option<ValueRef<'_>> {
+///         Some(ValueRef::Integer(81))
+///     }
+///     fn feature(&self, _feature: usize) -> Option<f64> {
+///         None
+///     }
+/// }
+/// let condition = Condition::compile("temperature > 80.0 || avg(temperature, '5m') > 75", Kind::Truth)?;
+/// assert_eq!(condition.inputs().len(), 1);
+/// assert!(condition.evaluate(&Hot).is_ok_and(|outcome| outcome.is_true()));
+/// # Ok::<(), fieldline_rules::ConditionError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Condition {
     source: Box<str>,

@@ -101,6 +101,70 @@ fn by_cel(source: &str, values: &[(&str, Value)]) -> bool {
     }
 }
 
+/// Arithmetic of floats, which CEL does in the same way.
+fn arithmetic() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        prop::sample::select(vec!["a", "b", "c"]).prop_map(str::to_owned),
+        (-20_i64..20).prop_map(|number| format!("{:?}", number as f64 / 4.0)),
+    ];
+    leaf.prop_recursive(4, 24, 2, |inner| {
+        let sign = prop::sample::select(vec!["+", "-", "*", "/"]);
+        prop_oneof![
+            4 => (inner.clone(), sign, inner.clone()).prop_map(|(a, sign, b)| format!("({a} {sign} {b})")),
+            1 => inner.clone().prop_map(|a| format!("-({a})")),
+            1 => (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a} < {b} ? {b} : {c})")),
+        ]
+    })
+}
+
+/// Anything that has the form of an expression, of any type.
+fn anything() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "a",
+        "b",
+        "c",
+        "0",
+        "1",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "1e308",
+        "0.0",
+        "'x'",
+        "''",
+        "true",
+        "[]",
+        "x",
+        "avg(a, '5m')",
+        "changed(b)",
+        "nothing",
+    ]);
+    leaf.prop_map(str::to_owned).prop_recursive(5, 40, 3, |inner| {
+        let sign =
+            prop::sample::select(vec!["+", "-", "*", "/", "%", "<", "==", "!=", ">=", "in", "&&", "||"]);
+        let function = prop::sample::select(vec!["size", "int", "double", "string", "abs", "sqrt", "round", "floor"]);
+        let fold = prop::sample::select(vec!["all", "exists", "exists_one", "map", "filter"]);
+        prop_oneof![
+            3 => (inner.clone(), sign, inner.clone()).prop_map(|(a, sign, b)| format!("({a} {sign} {b})")),
+            1 => (function, inner.clone()).prop_map(|(name, a)| format!("{name}({a})")),
+            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("[{a}, {b}]")),
+            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("[{a}][{b}]")),
+            1 => (fold, inner.clone(), inner.clone()).prop_map(|(name, a, b)| format!("[{a}, b].{name}(x, {b})")),
+            1 => inner.clone().prop_map(|a| format!("-({a})")),
+            1 => inner.clone().prop_map(|a| format!("!({a})")),
+            1 => (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+        ]
+    })
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        any::<bool>().prop_map(Value::Boolean),
+        any::<i64>().prop_map(Value::Integer),
+        prop::num::f64::ANY.prop_map(Value::Float),
+        prop::sample::select(vec![String::new(), "ä".repeat(512), "7".to_owned()]).prop_map(Value::Text),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -137,6 +201,47 @@ proptest! {
         };
         prop_assert_eq!(native.clone().ok(), tree.clone().ok());
         prop_assert_eq!(native.is_err(), tree.is_err());
+    }
+
+    #[test]
+    fn arithmetic_agrees_with_cel(source in arithmetic(), a in -9.0..9.0, b in -9.0..9.0, c in -9.0..9.0) {
+        let values = [("a", a), ("b", b), ("c", c)].map(|(name, value)| (name, Value::Float(value)));
+        let mut context = cel::Context::default();
+        for (name, value) in [("a", a), ("b", b), ("c", c)] {
+            context.add_variable_from_value(name, value);
+        }
+        let by_cel: cel::Value = cel::Program::compile(&source).unwrap().execute(&context).unwrap();
+        let condition = Condition::compile(&source, Kind::Value).unwrap();
+        let outcome = condition.evaluate(&Known::new(&condition, &values, &[]));
+        match by_cel {
+            // CEL divides floats by zero without a word.
+            cel::Value::Float(value) if outcome.is_ok() => {
+                prop_assert_eq!(outcome, Ok(Outcome::Value(Value::Float(value))));
+            }
+            cel::Value::Float(_) => prop_assert!(source.contains('/'), "{source}: {outcome:?}"),
+            other => prop_assert!(false, "{source}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn whatever_compiles_is_evaluated_without_panic_and_in_time(
+        source in anything(), a in any_value(), b in any_value(), feature in prop::num::f64::ANY,
+    ) {
+        let Ok(condition) = Condition::compile(&source, Kind::Value) else { return Ok(()) };
+        let values = [("a", a), ("b", b)];
+        let features = [("avg(a, \"5m\")", feature), ("changed(b)", feature)];
+        let known = Known::new(&condition, &values, &features);
+        let outcome = condition.evaluate(&known);
+        let quickest = (0..3).map(|_| {
+            let begin = std::time::Instant::now();
+            let _again = condition.evaluate(&known).is_err();
+            begin.elapsed()
+        });
+        prop_assert!(quickest.min().is_some_and(|time| time < Duration::from_millis(10)), "{source}");
+        if let Ok(Outcome::Value(Value::Float(value))) = outcome {
+            prop_assert!(value.is_finite(), "{source}: {value}");
+        }
+        prop_assert_eq!(condition.explain(&known).len(), condition.leaves.len());
     }
 
     #[test]
