@@ -6,7 +6,7 @@ mod cycle;
 mod tests;
 mod texts;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use fieldline_model::DeviceId;
@@ -56,7 +56,7 @@ const RENOTIFY_USEFUL: Duration = Duration::from_secs(60);
 /// rules; each rule that has no error has a note of what it costs.
 pub fn check(documents: &Documents, known_metrics: Option<&dyn Fn(&str) -> bool>) -> Vec<Finding> {
     let compiled = texts::compile(&documents.rules);
-    let hosts: HashMap<&str, Host> =
+    let hosts: BTreeMap<&str, Host> =
         documents.rules.iter().map(|rule| (rule.name.as_str(), rule.runs)).collect();
     let mut circles = cycle::of_dependencies(&documents.rules);
     circles.extend(cycle::of_derivations(&documents.rules, &compiled));
@@ -191,7 +191,7 @@ fn check_schedule(report: &mut Report<'_>) {
     }
 }
 
-fn check_dependencies(report: &mut Report<'_>, hosts: &HashMap<&str, Host>) {
+fn check_dependencies(report: &mut Report<'_>, hosts: &BTreeMap<&str, Host>) {
     for other in &report.rule.unless_firing {
         match hosts.get(other.as_str()) {
             None => {

@@ -178,29 +178,42 @@ proptest! {
         let outcome = native.evaluate(&Known::new(&native, &values, &[]));
         let expected = Ok(Outcome::Value(Value::Boolean(by_cel(&source, &values))));
         prop_assert_eq!(&outcome, &expected);
-        // As a value it is not native.
-        let tree = Condition::compile(&source, Kind::Value).unwrap();
+        let tree = Condition::as_tree(&source, Kind::Truth);
         prop_assert!(!tree.is_native());
         prop_assert_eq!(tree.evaluate(&Known::new(&tree, &values, &[])), expected);
     }
 
     #[test]
-    fn native_and_tree_agree_on_what_is_missing_or_broken(
-        source in condition(), a in prop::option::of(number()), broken in any::<bool>(), on in any::<Option<bool>>(),
+    fn native_and_tree_agree_on_whatever_the_values_are(
+        source in prop_oneof![
+            condition(),
+            (arithmetic(), arithmetic()).prop_map(|(a, b)| format!("{a} > {b}")),
+            (anything(), anything()).prop_map(|(a, b)| format!("{a} < {b}")),
+            anything(),
+        ],
+        a in prop::option::of(prop_oneof![number(), any_value()]),
+        b in prop_oneof![number(), any_value()],
+        c in number(),
+        on in any::<Option<bool>>(),
+        feature in prop::option::of(prop::num::f64::ANY),
     ) {
-        let mut values = vec![("b", if broken { Value::Float(f64::NAN) } else { Value::Text("x".to_owned()) })];
+        let mut values = vec![("b", b), ("c", c)];
         values.extend(a.map(|a| ("a", a)));
         values.extend(on.map(|on| ("on", Value::Boolean(on))));
-        let native = truth(&source);
-        let tree = Condition::compile(&source, Kind::Value).unwrap();
-        let native = native.evaluate(&Known::new(&native, &values, &[]));
-        let tree = match source.as_str() {
-            // A value of any type.
-            "on" => native.clone(),
-            _ => tree.evaluate(&Known::new(&tree, &values, &[])),
-        };
-        prop_assert_eq!(native.clone().ok(), tree.clone().ok());
-        prop_assert_eq!(native.is_err(), tree.is_err());
+        let features: Vec<(&str, f64)> =
+            feature.into_iter().flat_map(|f| [("avg(a, \"5m\")", f), ("changed(b)", f)]).collect();
+        for kind in [Kind::Truth, Kind::Value] {
+            let Ok(quick) = Condition::compile(&source, kind) else { continue };
+            let tree = Condition::as_tree(&source, kind);
+            let quick = quick.evaluate(&Known::new(&quick, &values, &features));
+            let tree = tree.evaluate(&Known::new(&tree, &values, &features));
+            // They may differ in which words tell of a wrong type.
+            prop_assert_eq!(quick.clone().ok(), tree.clone().ok(), "{:?} {:?}", quick, tree);
+            prop_assert_eq!(
+                quick.err().map(|error| std::mem::discriminant(&error)),
+                tree.err().map(|error| std::mem::discriminant(&error))
+            );
+        }
     }
 
     #[test]
