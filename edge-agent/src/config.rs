@@ -14,6 +14,7 @@ use bytesize::ByteSize;
 use fieldline_filter::Rule;
 use fieldline_journal::Policy;
 use fieldline_model::GatewayId;
+use fieldline_rules::Rule as AlarmRule;
 use serde::Deserialize;
 
 use crate::address::ServerAddress;
@@ -42,6 +43,8 @@ pub struct Config {
     pub map: Vec<Mapping>,
     /// What is left out, per metric; the first that matches counts.
     pub filter: Vec<Rule>,
+    /// What is watched for, and what is done then, in any order; each with `runs = "edge"`.
+    pub rules: Vec<AlarmRule>,
     /// What is accepted at all.
     pub limits: Limits,
     /// The store-and-forward log.
@@ -238,6 +241,7 @@ impl Default for Config {
             broker: Vec::new(),
             map: Vec::new(),
             filter: Vec::new(),
+            rules: Vec::new(),
             limits: Limits::default(),
             journal: JournalSettings::default(),
             sync: SyncSettings::default(),

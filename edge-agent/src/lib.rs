@@ -24,6 +24,7 @@ mod intake;
 mod mapping;
 mod quarantine;
 mod remote;
+mod rules;
 pub mod settings;
 mod sources;
 mod sync;

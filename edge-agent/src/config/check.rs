@@ -9,6 +9,7 @@ use fieldline_model::valid_filter;
 use super::Config;
 use super::things::SUBSCRIPTIONS_MAX_AWS;
 use crate::address::ServerAddress;
+use crate::rules;
 
 /// Why a configuration cannot be used although each key is well formed.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,9 @@ pub enum ConfigError {
     /// A filter rule is impossible.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// A rule cannot be used.
+    #[error("{0}")]
+    Rules(String),
     /// A topic filter is malformed.
     #[error("{key}: \"{filter}\" is not an MQTT topic filter")]
     Topic {
@@ -76,6 +80,12 @@ impl Config {
         }
         self.check_times()?;
         self.check_numbers()?;
+        rules::check(&self.rules).map_err(ConfigError::Rules)?;
+        if !self.rules.is_empty() {
+            // Better no alarm that nobody expects than one that never comes.
+            let reason = "rules: they are good, but this agent does not evaluate rules yet; take them out";
+            return Err(ConfigError::Rules(reason.to_owned()));
+        }
         Ok(Filter::new(self.filter.clone())?)
     }
 
