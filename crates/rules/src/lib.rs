@@ -16,6 +16,7 @@
 mod alarm;
 mod check;
 mod condition;
+mod detector;
 mod document;
 mod effect;
 mod engine;

@@ -95,19 +95,6 @@ impl Run {
         }
     }
 
-    /// The indices of the samples that belong to the window at this time.
-    fn wanted(&self, samples: &Samples, at: i64) -> (usize, usize) {
-        let end = samples.after(at);
-        let start = match self.extent {
-            Extent::Count(count) => end.saturating_sub(usize::try_from(count).unwrap_or(usize::MAX)),
-            Extent::Duration(long) => {
-                let nanos = i64::try_from(long.as_nanos()).unwrap_or(i64::MAX);
-                samples.after(at.saturating_sub(nanos))
-            }
-        };
-        (start, end)
-    }
-
     fn move_to(&mut self, samples: &Samples, start: usize, end: usize) {
         let mut from = start;
         let current =
@@ -194,7 +181,7 @@ impl Run {
 
     /// The function's value at this time; none without samples enough, or beyond the range of floats.
     pub(crate) fn value(&mut self, samples: &Samples, at: i64) -> Option<f64> {
-        let (start, end) = self.wanted(samples, at);
+        let (start, end) = samples.bounds(self.extent, at);
         let count = end.saturating_sub(start);
         if self.function == Function::Count {
             return Some(count as f64);

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use fieldline_model::Timestamp;
 
+use crate::Extent;
+
 /// A chunk is sealed at this many samples: new ones open another.
 const CHUNK: usize = 256;
 /// Late samples go into the chunk of their neighbours; beyond this it is split.
@@ -101,6 +103,24 @@ impl Samples {
     /// How many were refused since the start: not finite.
     pub fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// Where the samples of a window at this time begin and end.
+    pub(crate) fn bounds(&self, extent: Extent, at: i64) -> (usize, usize) {
+        let end = self.after(at);
+        let start = match extent {
+            Extent::Count(count) => end.saturating_sub(usize::try_from(count).unwrap_or(usize::MAX)),
+            Extent::Duration(long) => {
+                self.after(at.saturating_sub(i64::try_from(long.as_nanos()).unwrap_or(i64::MAX)))
+            }
+        };
+        (start, end)
+    }
+
+    /// The samples of a window at this time, copied.
+    pub(crate) fn within(&self, extent: Extent, at: i64) -> Vec<Sample> {
+        let (start, end) = self.bounds(extent, at);
+        self.samples.range(start.min(end)..end).copied().collect()
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<Sample> {
