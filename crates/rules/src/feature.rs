@@ -261,6 +261,25 @@ impl Series {
         changes
     }
 
+    /// The numbers of all chunks that [`Series::changes`] has given out and not taken back.
+    pub fn chunks(&self) -> Vec<u32> {
+        let parts = self.features.iter().filter(|(_, feature)| matches!(feature, Feature::Seasonal(_)));
+        let learned = parts.flat_map(|(spec, _)| [learned(spec, 0), learned(spec, 1)]);
+        self.samples.chunk_numbers().chain(learned).collect()
+    }
+
+    /// Forgets all samples, and what was learned of them.
+    pub fn clear(&mut self) {
+        self.samples.clear();
+        for (_, feature) in &mut self.features {
+            match feature {
+                Feature::Window(run) => run.clear(),
+                Feature::Seasonal(seasonal) => **seasonal = Seasonal::default(),
+                _ => {}
+            }
+        }
+    }
+
     /// Takes all chunks back, see [`Samples::restore`]. What a function learned that is no longer asked for is left out.
     pub fn restore(&mut self, chunks: &[(u32, Vec<u8>)]) -> Result<(), ChunkError> {
         let (learned_chunks, samples): (Vec<_>, Vec<_>) =

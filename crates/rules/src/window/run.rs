@@ -60,7 +60,8 @@ impl Run {
         Self { function, extent, held: empty(function), within: None, stale: false }
     }
 
-    fn clear(&mut self) {
+    /// Forgets what it holds.
+    pub(crate) fn clear(&mut self) {
         self.held = empty(self.function);
         self.within = None;
         self.stale = false;

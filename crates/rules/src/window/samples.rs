@@ -252,6 +252,16 @@ impl Samples {
         changes
     }
 
+    pub(crate) fn chunk_numbers(&self) -> impl Iterator<Item = u32> {
+        self.chunks.iter().map(|chunk| chunk.number)
+    }
+
+    /// Forgets all samples; their chunks are gone with the next [`Samples::changes`].
+    pub(crate) fn clear(&mut self) {
+        self.samples.clear();
+        self.gone.extend(self.chunks.drain(..).map(|chunk| chunk.number));
+    }
+
     /// Takes back all chunks, in any order, into samples that are empty. What one sample in two chunks would
     /// be cannot come of [`Samples::changes`], when all of a call were kept together.
     pub fn restore(&mut self, chunks: &[(u32, Vec<u8>)]) -> Result<(), ChunkError> {
