@@ -37,8 +37,8 @@ pub struct Server {
     work: watch::Sender<bool>,
     door_tasks: Vec<JoinHandle<()>>,
     work_tasks: Vec<JoinHandle<()>>,
-    /// None where the functions run elsewhere.
-    last_word: Option<Ending>,
+    /// What ends after the work, in this order.
+    last_words: Vec<Ending>,
     store: Option<Arc<SqliteStore>>,
 }
 
@@ -60,7 +60,7 @@ impl Server {
             work,
             door_tasks: Vec::new(),
             work_tasks: Vec::new(),
-            last_word: None,
+            last_words: Vec::new(),
             store: None,
         };
         let parts = match config.functions.clone() {
@@ -68,7 +68,7 @@ impl Server {
             None => {
                 let site = Site::start(&config, &closing, ending).await?;
                 server.work_tasks.extend(site.work);
-                server.last_word = Some(site.last_word);
+                server.last_words = site.last_words;
                 server.start_retention(&config, &site.store, closing.clone());
                 server.store = Some(site.store);
                 site.parts
@@ -112,7 +112,7 @@ impl Server {
         for task in self.work_tasks {
             finished(task.await);
         }
-        if let Some((ending, task)) = self.last_word {
+        for (ending, task) in self.last_words {
             ending.send_replace(true);
             finished(task.await);
         }

@@ -1,5 +1,7 @@
 //! Everything that can be set in `fieldline.toml`, with its unit, its default and its limits.
 
+mod rules;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::certs;
 pub use crate::functions::{Endpoint, EndpointError};
+pub use rules::RulesSettings;
 
 /// The configuration of the on-premise server.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,6 +32,8 @@ pub struct Config {
     pub registry: RegistrySettings,
     /// What the server shows of things in their shadows by itself.
     pub shadows: ShadowSettings,
+    /// Rules, and the alarms that come of them.
+    pub rules: RulesSettings,
     /// Where the functions run, for instance `http://127.0.0.1:9000`; none: in this process, with
     /// the store. Blocks and books then become asynchronous invocations of `ingest` there,
     /// `/api/v1/*` becomes calls of `query`, and `data`, `gateway` and `store` mean nothing.
@@ -259,19 +264,24 @@ impl Config {
         let bounds = [
             ("invoke.in_flight_max", invoke.in_flight_max as u64, 1..=10_000, "must be 1 to 10000"),
             ("invoke.timeout_ms", invoke.timeout_ms, 10..=900_000, "must be 10 to 900000 (15 minutes)"),
+            (
+                "rules.history_lines_max",
+                self.rules.history_lines_max as u64,
+                100..=200_000,
+                "must be 100 to 200000",
+            ),
             ("invoke.patience_ms", invoke.patience_ms, 10..=900_000, "must be 10 to 900000 (15 minutes)"),
         ];
-        let every_ms = self.shadows.telemetry_every.map(|every| u64::try_from(every.as_millis()));
-        let every_ms = every_ms.map(|every_ms| every_ms.unwrap_or(u64::MAX));
-        let every = every_ms.map(|every_ms| {
-            (
-                "shadows.telemetry_every",
-                every_ms,
-                100..=86_400_000,
-                "must be 100ms to 1day, or off (told in ms)",
-            )
-        });
-        for (key, value, bounds, expected) in bounds.into_iter().chain(every) {
+        let every = |key, every: Option<Duration>| {
+            let every_ms = every.map(|every| u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+            let expected = "must be 100ms to 1day, or off (told in ms)";
+            every_ms.map(|every_ms| (key, every_ms, 100..=86_400_000, expected))
+        };
+        let every = [
+            every("shadows.telemetry_every", self.shadows.telemetry_every),
+            every("rules.look_every", self.rules.look_every),
+        ];
+        for (key, value, bounds, expected) in bounds.into_iter().chain(every.into_iter().flatten()) {
             if !bounds.contains(&value) {
                 return Err(ConfigError::Limit { key, value, expected });
             }
@@ -290,6 +300,7 @@ impl Default for Config {
             store: StoreSettings::default(),
             registry: RegistrySettings::default(),
             shadows: ShadowSettings::default(),
+            rules: RulesSettings::default(),
             functions: None,
             invoke: InvokeSettings::default(),
         }

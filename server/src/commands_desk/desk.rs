@@ -122,7 +122,7 @@ impl CommandDesk {
         }
     }
 
-    pub(super) async fn create(&self, order: Order) -> One {
+    pub(crate) async fn create(&self, order: Order) -> One {
         self.ask(|reply| Ask::Create(order, reply)).await
     }
 

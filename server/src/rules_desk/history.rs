@@ -1,0 +1,139 @@
+//! The alarm history: what happened to alarms, bounded by age and number.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use fieldline_model::{DeviceId, GatewayId, Timestamp};
+use fieldline_rules::AlarmEvent;
+use fieldline_store::{Entry, EntryChange};
+use serde::{Deserialize, Serialize};
+
+/// The kind of the entries.
+pub(super) const KIND: &str = "alarm-history";
+const NANOS_PER_DAY: i64 = 86_400_000_000_000;
+/// Lines that are let go of in one write at most, so that a write stays small.
+const FORGOTTEN_MAX: usize = 256;
+
+/// A line: what happened, where it comes from, and its name. The same event has the same name however often
+/// it comes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Line {
+    /// The id of the effect, or the digest of what the gateway has told.
+    pub(crate) id: String,
+    /// The gateway that has evaluated the rule; none: this server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gateway: Option<GatewayId>,
+    /// What happened.
+    #[serde(flatten)]
+    pub(crate) event: AlarmEvent,
+}
+
+impl Line {
+    /// Sorts by event time.
+    fn key(&self) -> String {
+        // Shifted, so that times before 1970 sort before the others.
+        let millis = self.event.at.millis().wrapping_sub(i64::MIN).cast_unsigned();
+        format!("{millis:020}/{}/{}", self.event.alarm.id, self.id)
+    }
+}
+
+/// Which lines are asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HistoryQuery {
+    pub(crate) device: Option<DeviceId>,
+    /// Only of this alarm.
+    pub(crate) alarm: Option<String>,
+    /// Inclusive.
+    pub(crate) from: Option<Timestamp>,
+    /// Exclusive.
+    pub(crate) to: Option<Timestamp>,
+    /// Where the page before has ended.
+    pub(crate) next: Option<String>,
+    pub(crate) limit: usize,
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) lines_max: usize,
+    pub(crate) days_max: u32,
+}
+
+/// The lines, in memory and, by what the calls give out, in the store.
+#[derive(Debug)]
+pub(super) struct History {
+    lines: BTreeMap<String, Arc<Line>>,
+    bounds: Bounds,
+}
+
+impl History {
+    /// The lines of an earlier run.
+    pub(super) fn new(entries: Vec<Entry>, bounds: Bounds) -> Self {
+        let read = |entry: Entry| match serde_json::from_str(&entry.value) {
+            Ok(line) => Some((entry.key, Arc::new(line))),
+            Err(error) => {
+                tracing::warn!(key = entry.key, %error, "a line of the alarm history cannot be read");
+                None
+            }
+        };
+        Self { lines: entries.into_iter().filter_map(read).collect(), bounds }
+    }
+
+    /// Whether the line is there already.
+    pub(super) fn has(&self, line: &Line) -> bool {
+        self.lines.contains_key(&line.key())
+    }
+
+    /// What has to be written for a line to be there, and for those to be gone that are too many or too old.
+    pub(super) fn changes(&self, line: &Line, now: Timestamp) -> Result<Vec<EntryChange>, serde_json::Error> {
+        let mut changes = vec![EntryChange::Put(Entry {
+            kind: KIND.to_owned(),
+            key: line.key(),
+            value: serde_json::to_string(line)?,
+        })];
+        let oldest = now.saturating_add_nanos(-NANOS_PER_DAY.saturating_mul(i64::from(self.bounds.days_max)));
+        let excess = (self.lines.len() + 1).saturating_sub(self.bounds.lines_max);
+        let forgotten = self.lines.iter().enumerate().take(FORGOTTEN_MAX);
+        let forgotten = forgotten.take_while(|(at, (_, line))| *at < excess || line.event.at < oldest);
+        changes.extend(
+            forgotten.map(|(_, (key, _))| EntryChange::Delete { kind: KIND.to_owned(), key: key.clone() }),
+        );
+        Ok(changes)
+    }
+
+    /// What [`History::changes`] gave out is durable.
+    pub(super) fn apply(&mut self, line: Line, changes: &[EntryChange]) {
+        self.lines.insert(line.key(), Arc::new(line));
+        for change in changes {
+            if let EntryChange::Delete { kind, key } = change
+                && kind == KIND
+            {
+                self.lines.remove(key);
+            }
+        }
+    }
+
+    /// The newest first, and where the next page begins.
+    pub(super) fn page(&self, query: &HistoryQuery) -> (Vec<Arc<Line>>, Option<String>) {
+        let end = query.next.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut found = Vec::new();
+        for (_, line) in self.lines.range::<str, _>((Bound::Unbounded, end)).rev() {
+            if query.from.is_some_and(|from| line.event.at < from) {
+                break;
+            }
+            let fits = query.to.is_none_or(|to| line.event.at < to)
+                && query.device.as_ref().is_none_or(|device| line.event.alarm.device == *device)
+                && query.alarm.as_ref().is_none_or(|alarm| line.event.alarm.id == *alarm);
+            if !fits {
+                continue;
+            }
+            if found.len() == query.limit {
+                let last: Option<&Arc<Line>> = found.last();
+                return (found.clone(), last.map(|line| line.key()));
+            }
+            found.push(Arc::clone(line));
+        }
+        (found, None)
+    }
+}
