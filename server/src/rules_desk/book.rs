@@ -9,6 +9,7 @@ use fieldline_model::{AlarmTopic, GatewayId, Timestamp};
 use fieldline_mqtt::{Broker, Message, QoS};
 use fieldline_rules::{Alarm, AlarmEvent, AlarmState, Mark, OperateError, Operation, Transition};
 use fieldline_store::{Entries, ReceivedBlock, StoreError};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -70,12 +71,12 @@ impl AlarmBook {
 
     /// A line of this server's own rules.
     pub(crate) async fn line(&self, id: &str, event: AlarmEvent) -> Result<(), BookError> {
-        let line = Line { id: id.to_owned(), gateway: None, event };
+        let line = Line { id: id.to_owned(), gateway: None, kept: now(), event };
         let mut inner = self.inner.lock().await;
         if inner.history.has(&line) {
             return Ok(());
         }
-        let changes = inner.history.changes(&line, now())?;
+        let changes = inner.history.changes(&line)?;
         self.store.write_entries(changes.clone()).await?;
         self.tell(&line);
         inner.history.apply(line, &changes);
@@ -90,7 +91,7 @@ impl AlarmBook {
                 continue;
             }
             let step = inner.edge.told(&mut line);
-            let mut changes = inner.history.changes(&line, now())?;
+            let mut changes = inner.history.changes(&line)?;
             if let Some(step) = &step {
                 changes.push(step.change()?);
             }
@@ -109,7 +110,7 @@ impl AlarmBook {
     pub(crate) async fn operate(&self, id: &str, by: &str, wish: &Operation) -> Result<EdgeAlarm, BookError> {
         let mut inner = self.inner.lock().await;
         let (step, line) = inner.edge.operate(now(), id, by, wish)?;
-        let mut changes = inner.history.changes(&line, now())?;
+        let mut changes = inner.history.changes(&line)?;
         changes.push(step.change()?);
         self.store.write_entries(changes.clone()).await?;
         self.tell(&line);
@@ -134,6 +135,17 @@ impl AlarmBook {
         self.inner.lock().await.history.page(query)
     }
 
+    /// Lets go of lines that were kept long enough.
+    pub(crate) async fn prune(&self) -> Result<(), BookError> {
+        let mut inner = self.inner.lock().await;
+        let expired = inner.history.expired(now());
+        if !expired.is_empty() {
+            self.store.write_entries(expired.clone()).await?;
+            inner.history.forget(&expired);
+        }
+        Ok(())
+    }
+
     /// How an alarm stands, for those who subscribe after a restart.
     pub(crate) fn tell_again(&self, gateway: Option<GatewayId>, alarm: Alarm) {
         let (transition, at) = match alarm.returned_at {
@@ -141,7 +153,7 @@ impl AlarmBook {
             None => (Transition::Raised, alarm.raised_at),
         };
         let event = AlarmEvent { transition, at, by: None, comment: None, alarm };
-        self.tell(&Line { id: format!("{}/again", event.alarm.id), gateway, event });
+        self.tell(&Line { id: format!("{}/again", event.alarm.id), gateway, kept: now(), event });
     }
 
     fn tell(&self, line: &Line) {
@@ -153,6 +165,15 @@ impl AlarmBook {
         let message = if alarm.mark == Mark::Historical { message } else { message.retained() };
         self.broker.publish(&message);
     }
+}
+
+/// What a CloudEvent carries.
+#[derive(Serialize)]
+struct AlarmData<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<&'a GatewayId>,
+    #[serde(flatten)]
+    event: &'a AlarmEvent,
 }
 
 /// A line as a CloudEvent 1.0 in JSON (structured mode).
@@ -167,6 +188,6 @@ fn cloud_event(own: &GatewayId, line: &Line) -> Value {
         "subject": format!("{}/{}", alarm.device, alarm.rule),
         "time": line.event.at,
         "datacontenttype": "application/json",
-        "data": line,
+        "data": AlarmData { gateway: line.gateway.as_ref(), event: &line.event },
     })
 }

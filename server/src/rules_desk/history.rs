@@ -24,6 +24,8 @@ pub(crate) struct Line {
     /// The gateway that has evaluated the rule; none: this server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) gateway: Option<GatewayId>,
+    /// When it was written down.
+    pub(crate) kept: Timestamp,
     /// What happened.
     #[serde(flatten)]
     pub(crate) event: AlarmEvent,
@@ -85,26 +87,34 @@ impl History {
         self.lines.contains_key(&line.key())
     }
 
-    /// What has to be written for a line to be there, and for those to be gone that are too many or too old.
-    pub(super) fn changes(&self, line: &Line, now: Timestamp) -> Result<Vec<EntryChange>, serde_json::Error> {
+    /// What has to be written for a line to be there, and for those to be gone that are too many.
+    pub(super) fn changes(&self, line: &Line) -> Result<Vec<EntryChange>, serde_json::Error> {
         let mut changes = vec![EntryChange::Put(Entry {
             kind: KIND.to_owned(),
             key: line.key(),
             value: serde_json::to_string(line)?,
         })];
-        let oldest = now.saturating_add_nanos(-NANOS_PER_DAY.saturating_mul(i64::from(self.bounds.days_max)));
         let excess = (self.lines.len() + 1).saturating_sub(self.bounds.lines_max);
-        let forgotten = self.lines.iter().enumerate().take(FORGOTTEN_MAX);
-        let forgotten = forgotten.take_while(|(at, (_, line))| *at < excess || line.event.at < oldest);
-        changes.extend(
-            forgotten.map(|(_, (key, _))| EntryChange::Delete { kind: KIND.to_owned(), key: key.clone() }),
-        );
+        changes.extend(self.lines.keys().take(excess.min(FORGOTTEN_MAX)).map(gone));
         Ok(changes)
+    }
+
+    /// What has to be written for those to be gone that were kept long enough.
+    pub(super) fn expired(&self, now: Timestamp) -> Vec<EntryChange> {
+        let days = NANOS_PER_DAY.saturating_mul(i64::from(self.bounds.days_max));
+        let oldest = now.saturating_add_nanos(-days);
+        let expired = self.lines.iter().filter(|(_, line)| line.kept < oldest);
+        expired.take(FORGOTTEN_MAX).map(|(key, _)| gone(key)).collect()
     }
 
     /// What [`History::changes`] gave out is durable.
     pub(super) fn apply(&mut self, line: Line, changes: &[EntryChange]) {
         self.lines.insert(line.key(), Arc::new(line));
+        self.forget(changes);
+    }
+
+    /// What is gone by these changes is gone here too.
+    pub(super) fn forget(&mut self, changes: &[EntryChange]) {
         for change in changes {
             if let EntryChange::Delete { kind, key } = change
                 && kind == KIND
@@ -136,4 +146,8 @@ impl History {
         }
         (found, None)
     }
+}
+
+fn gone(key: &String) -> EntryChange {
+    EntryChange::Delete { kind: KIND.to_owned(), key: key.clone() }
 }

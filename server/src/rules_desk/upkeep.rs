@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use fieldline_model::{Class, Reading};
 use fieldline_registry::ThingFilter;
@@ -19,6 +20,9 @@ use crate::direct::Done;
 
 /// How often in a row readings that were calculated may make others.
 const CHAIN_MAX: usize = 8;
+
+/// How often history is let go of.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 /// It did not work; why is in the log.
 #[derive(Debug)]
@@ -175,6 +179,17 @@ impl Service {
             rules: self.runner.as_ref().map(Runner::rules).unwrap_or_default(),
             files: self.files.as_ref().map(Files::states).unwrap_or_default(),
             outbox: self.runner.as_ref().map(Runner::outbox).unwrap_or_default(),
+        }
+    }
+
+    /// Lets go of history, now and then.
+    pub(super) async fn prune(&mut self) {
+        if self.pruned.elapsed() < PRUNE_EVERY {
+            return;
+        }
+        self.pruned = Instant::now();
+        if let Err(error) = self.outlet.book.prune().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "old alarm history is still there");
         }
     }
 

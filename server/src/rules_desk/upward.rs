@@ -55,6 +55,7 @@ pub(super) fn events(block: &ReceivedBlock) -> Vec<Line> {
                 Ok(event) if event.alarm.device == column.device => lines.push(Line {
                     id: digest(&block.block.stream.gateway, text),
                     gateway: Some(block.block.stream.gateway.clone()),
+                    kept: block.received,
                     event,
                 }),
                 Ok(_) => tracing::warn!(device = %column.device, "an alarm event is about another device"),
@@ -168,7 +169,8 @@ impl EdgeAlarms {
         let event =
             AlarmEvent { transition, at: now, by: Some(by.to_owned()), comment, alarm: next.alarm.clone() };
         let said = serde_json::to_string(&event).unwrap_or_default();
-        let line = Line { id: digest(&next.gateway, &said), gateway: Some(next.gateway.clone()), event };
+        let line =
+            Line { id: digest(&next.gateway, &said), gateway: Some(next.gateway.clone()), kept: now, event };
         Ok((step(next), line))
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fieldline_rules::{Alarm, Limits, Operation};
 use fieldline_store::{Entries, ReceivedBlock};
@@ -56,6 +56,8 @@ pub(crate) struct Service {
     pub(super) engaged: Arc<AtomicBool>,
     /// What the rules were told of groups.
     pub(super) groups: BTreeMap<String, Vec<String>>,
+    /// When history was let go of.
+    pub(super) pruned: Instant,
 }
 
 type Evaluated = Result<(), NotEvaluated>;
@@ -73,8 +75,16 @@ impl Service {
         let kept = parts.store.entries(files::KIND).await?;
         let files = Files::new(parts.folders.clone(), kept, parts.targets.clone(), limits.clone());
         let engaged = Arc::clone(&line.engaged);
-        let groups = BTreeMap::new();
-        let mut service = Self { parts, outlet, limits, files: Some(files), runner: None, engaged, groups };
+        let mut service = Self {
+            parts,
+            outlet,
+            limits,
+            files: Some(files),
+            runner: None,
+            engaged,
+            groups: BTreeMap::new(),
+            pruned: Instant::now(),
+        };
         service.look(false).await;
         if service.ready().await.is_err() {
             anyhow::bail!("the state of rules cannot be read; the log says why");
@@ -113,6 +123,7 @@ impl Service {
                         drop(self.load().await);
                     }
                     self.count();
+                    self.prune().await;
                 }
                 () = tokio::time::sleep(self.until_next()), if open => self.tick().await,
             }

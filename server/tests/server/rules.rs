@@ -75,13 +75,9 @@ async fn alarms(site: &Site, query: &str) -> Vec<Value> {
 
 /// The command, with what it prints; it must succeed.
 async fn fieldline(site: &Site, words: &[&str]) -> String {
-    let done = tokio::process::Command::new(env!("CARGO_BIN_EXE_fieldline"))
-        .args(words)
-        .args(["--server", &site.url()])
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fieldline"));
+    command.args(words).args(["--server", &site.url()]).stdin(Stdio::null());
+    let done = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap()
 }
