@@ -23,6 +23,7 @@ use crate::data_plane::{self, DataPlane};
 use crate::functions::{self, Invoker, Line};
 use crate::http;
 use crate::retention;
+use crate::rules_desk::RulesDesk;
 use crate::waiting::Waiting;
 
 /// How long open requests may take to end at shutdown.
@@ -40,6 +41,20 @@ pub struct Server {
     /// What ends after the work, in this order.
     last_words: Vec<Ending>,
     store: Option<Arc<SqliteStore>>,
+    rules: Option<Rules>,
+}
+
+/// The rules of a running server, from outside.
+#[derive(Debug, Clone)]
+pub struct Rules(RulesDesk);
+
+impl Rules {
+    /// Reads the files of rules again; what cannot be used is in the log.
+    pub async fn reload(&self) {
+        if let Err(error) = self.0.reload().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "rules were not read again");
+        }
+    }
 }
 
 impl Server {
@@ -62,6 +77,7 @@ impl Server {
             work_tasks: Vec::new(),
             last_words: Vec::new(),
             store: None,
+            rules: None,
         };
         let parts = match config.functions.clone() {
             Some(functions) => server.start_with_functions(&config, functions, ending),
@@ -71,6 +87,7 @@ impl Server {
                 server.last_words = site.last_words;
                 server.start_retention(&config, &site.store, closing.clone());
                 server.store = Some(site.store);
+                server.rules = Some(Rules(site.rules));
                 site.parts
             }
         };
@@ -96,6 +113,11 @@ impl Server {
     /// Where the HTTP API listens.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.addresses.http
+    }
+
+    /// The rules; none where the functions run elsewhere.
+    pub fn rules(&self) -> Option<Rules> {
+        self.rules.clone()
     }
 
     /// Takes nothing more in, finishes what is in hand, and closes the store.

@@ -2,6 +2,7 @@
 
 mod rules;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::certs;
 pub use crate::functions::{Endpoint, EndpointError};
-pub use rules::RulesSettings;
+pub use rules::{RulesSettings, TargetSettings};
 
 /// The configuration of the on-premise server.
 #[derive(Debug, Clone, Deserialize)]
@@ -34,6 +35,8 @@ pub struct Config {
     pub shadows: ShadowSettings,
     /// Rules, and the alarms that come of them.
     pub rules: RulesSettings,
+    /// Whom rules tell, by name.
+    pub targets: BTreeMap<String, TargetSettings>,
     /// Where the functions run, for instance `http://127.0.0.1:9000`; none: in this process, with
     /// the store. Blocks and books then become asynchronous invocations of `ingest` there,
     /// `/api/v1/*` becomes calls of `query`, and `data`, `gateway` and `store` mean nothing.
@@ -204,6 +207,14 @@ pub enum ConfigError {
         /// The address.
         address: SocketAddr,
     },
+    /// A target cannot be used.
+    #[error("targets.{name}: {reason}")]
+    Target {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A number is outside its limits.
     #[error("{key} = {value}: {expected}")]
     Limit {
@@ -249,6 +260,11 @@ impl Config {
         }
         if let Some(address) = self.http.tls_listen.filter(|_| self.mqtt.tls.is_none()) {
             return Err(ConfigError::NoIdentity { address });
+        }
+        for (name, target) in &self.targets {
+            if let Some(reason) = target.fault() {
+                return Err(ConfigError::Target { name: name.clone(), reason });
+            }
         }
         let body = self.http.body_bytes_max as u64;
         if !(1024..=1 << 30).contains(&body) {
@@ -301,6 +317,7 @@ impl Default for Config {
             registry: RegistrySettings::default(),
             shadows: ShadowSettings::default(),
             rules: RulesSettings::default(),
+            targets: BTreeMap::new(),
             functions: None,
             invoke: InvokeSettings::default(),
         }

@@ -1,5 +1,5 @@
 //! Stand-in.
-#![allow(missing_docs)]
+#![expect(missing_docs, reason = "a stand-in")]
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -36,6 +36,7 @@ pub trait Outlet: Send + Sync {
     async fn deliver(&self, effect: &Effect) -> Result<(), DeliveryError>;
 }
 
+#[expect(missing_debug_implementations, reason = "a stand-in")]
 pub struct Runner {
     engine: Engine,
     state: Arc<dyn StateStore>,
@@ -43,7 +44,13 @@ pub struct Runner {
 }
 
 impl Runner {
-    pub async fn open(host: Host, limits: Limits, state: Arc<dyn StateStore>, outlet: Arc<dyn Outlet>, _now: Timestamp) -> Result<Self, CommitError> {
+    pub async fn open(
+        host: Host,
+        limits: Limits,
+        state: Arc<dyn StateStore>,
+        outlet: Arc<dyn Outlet>,
+        _now: Timestamp,
+    ) -> Result<Self, CommitError> {
         let mut engine = Engine::new(host, limits);
         for (key, value) in state.load().await.map_err(CommitError::Unavailable)? {
             engine.restore(&key, &value).map_err(|e| CommitError::Unavailable(e.into()))?;
@@ -53,7 +60,7 @@ impl Runner {
     async fn finish(&mut self, effects: Vec<Effect>) -> Result<(), CommitError> {
         self.state.commit(self.engine.take_changes()).await?;
         for effect in effects {
-            let _ = self.outlet.deliver(&effect).await;
+            drop(self.outlet.deliver(&effect).await);
         }
         Ok(())
     }
@@ -63,13 +70,23 @@ impl Runner {
         self.finish(effects).await?;
         Ok(loaded)
     }
-    pub async fn blocks<'a>(&mut self, now: Timestamp, blocks: impl Iterator<Item = &'a Block>) -> Result<(), CommitError> {
+    pub async fn blocks<'a>(
+        &mut self,
+        now: Timestamp,
+        blocks: impl Iterator<Item = &'a Block>,
+    ) -> Result<(), CommitError> {
         let mut effects = Vec::new();
         for block in blocks {
             for column in &block.columns {
                 if let fieldline_wire::Values::Float(values) = &column.values {
                     for (time, value) in column.times.iter().zip(values) {
-                        let reading = fieldline_model::ReadingRef { device: column.device.as_str(), metric: column.metric.as_str(), time: Timestamp::from_nanos(*time), value: fieldline_model::ValueRef::Float(*value), quality: fieldline_model::Quality::Good };
+                        let reading = fieldline_model::ReadingRef {
+                            device: column.device.as_str(),
+                            metric: column.metric.as_str(),
+                            time: Timestamp::from_nanos(*time),
+                            value: fieldline_model::ValueRef::Float(*value),
+                            quality: fieldline_model::Quality::Good,
+                        };
                         self.engine.observe(now, block.class, reading, &mut effects);
                     }
                 }
@@ -89,7 +106,13 @@ impl Runner {
         self.engine.tick(now, &mut effects);
         self.finish(effects).await
     }
-    pub async fn operate(&mut self, now: Timestamp, id: &str, by: &str, operation: &Operation) -> Result<Result<Alarm, OperateError>, CommitError> {
+    pub async fn operate(
+        &mut self,
+        now: Timestamp,
+        id: &str,
+        by: &str,
+        operation: &Operation,
+    ) -> Result<Result<Alarm, OperateError>, CommitError> {
         let mut effects = Vec::new();
         let outcome = self.engine.operate(now, id, by, operation, &mut effects);
         self.finish(effects).await?;

@@ -1,6 +1,5 @@
 //! The store and the functions in this process, and everything between them and the listeners.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -43,6 +42,7 @@ pub(super) struct Site {
     /// What has to be there until the work is finished; told to end then, one after the other.
     pub(super) last_words: Vec<Ending>,
     pub(super) store: Arc<SqliteStore>,
+    pub(super) rules: RulesDesk,
 }
 
 impl Site {
@@ -130,7 +130,9 @@ impl Site {
             tokio::spawn(registry::run_sightings(seen, sightings, keeper.clone(), ending.clone())),
             tokio::spawn(own.run(offers, ending)),
         ];
-        let outlet = rules_desk::Router::new(book, Couriers::default(), commands.clone(), service.clone());
+        let targets = rules_desk::targets(&config.targets, &broker, &config.gateway);
+        let couriers = Couriers::start(targets, &counters);
+        let outlet = rules_desk::Router::new(book, couriers, commands.clone(), service.clone());
         let parts = rules_desk::Parts {
             store: store.clone(),
             registry: keeper.handle().clone(),
@@ -139,14 +141,22 @@ impl Site {
             counters: counters.clone(),
             folders: config.rules.folders(&config.data),
             look_every: config.rules.look_every,
-            targets: BTreeSet::new(),
+            targets: config.targets.keys().cloned().collect(),
         };
         let last_words =
             vec![start_rules(parts, outlet, rules_line).await?, last_word(reported, service.clone(), &store)];
         let face = Face { direct, waiting, counters };
-        let inside = Inside { desk, broker: broker.clone(), face, shadows: service, keeper, commands, rules };
+        let inside = Inside {
+            desk,
+            broker: broker.clone(),
+            face,
+            shadows: service,
+            keeper,
+            commands,
+            rules: rules.clone(),
+        };
         let (router, devices) = inside.routers(config, &store, closing).await?;
-        Ok(Self { parts: Parts { broker, router, devices, access }, work, last_words, store })
+        Ok(Self { parts: Parts { broker, router, devices, access }, work, last_words, store, rules })
     }
 }
 

@@ -338,6 +338,29 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_rules_are_sound() {
+        let mut sample = files(Path::new("../samplconfig/factory/rules"), Vec::new());
+        sample.scan(false);
+        let states = sample.states();
+        assert!(!states.is_empty());
+        assert!(states.iter().all(|state| state.error.is_none() && !state.rules.is_empty()), "{states:?}");
+    }
+
+    #[test]
+    fn a_rule_tells_only_targets_that_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let action = "[[rules.then]]\nnotify = { target = \"ops\" }\n";
+        std::fs::write(folder.path().join("a.toml"), format!("{HOT}{action}")).unwrap();
+        let mut without = files(folder.path(), Vec::new());
+        without.scan(false);
+        let error = without.states().pop().unwrap().error.unwrap();
+        assert!(error.reason.starts_with("line 2: ") && error.reason.contains("[targets.ops]"), "{error:?}");
+        let targets = BTreeSet::from(["ops".to_owned()]);
+        let mut with = Files::new(vec![folder.path().to_owned()], Vec::new(), targets, Limits::default());
+        assert!(with.scan(false).changed);
+    }
+
+    #[test]
     fn a_name_belongs_to_one_file() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.toml"), HOT).unwrap();

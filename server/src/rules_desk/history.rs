@@ -94,8 +94,8 @@ impl History {
             key: line.key(),
             value: serde_json::to_string(line)?,
         })];
-        let excess = (self.lines.len() + 1).saturating_sub(self.bounds.lines_max);
-        changes.extend(self.lines.keys().take(excess.min(FORGOTTEN_MAX)).map(gone));
+        let excess = (self.lines.len() + usize::from(!self.has(line))).saturating_sub(self.bounds.lines_max);
+        changes.extend(self.lines.keys().take(excess.min(FORGOTTEN_MAX)).map(|key| gone(key)));
         Ok(changes)
     }
 
@@ -148,6 +148,93 @@ impl History {
     }
 }
 
-fn gone(key: &String) -> EntryChange {
-    EntryChange::Delete { kind: KIND.to_owned(), key: key.clone() }
+fn gone(key: &str) -> EntryChange {
+    EntryChange::Delete { kind: KIND.to_owned(), key: key.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use fieldline_rules::{Alarm, AlarmState, Mark, Severity, Transition};
+
+    use super::*;
+
+    fn line(device: &str, at_ms: i64, kept: Timestamp) -> Line {
+        let at = Timestamp::from_millis(at_ms).unwrap();
+        let alarm = Alarm {
+            id: format!("hot/{device}/{at_ms}"),
+            rule: "hot".to_owned(),
+            device: DeviceId::new(device).unwrap(),
+            severity: Severity::Warning,
+            state: AlarmState::ActiveUnacknowledged,
+            raised_at: at,
+            returned_at: None,
+            mark: Mark::Live,
+            values: Vec::new(),
+            shelved: None,
+            suppressed: false,
+        };
+        let event = AlarmEvent { transition: Transition::Raised, at, by: None, comment: None, alarm };
+        Line { id: format!("{at_ms}"), gateway: None, kept, event }
+    }
+
+    fn history(lines_max: usize) -> History {
+        History::new(Vec::new(), Bounds { lines_max, days_max: 1 })
+    }
+
+    fn add(history: &mut History, line: Line) -> Vec<EntryChange> {
+        let changes = history.changes(&line).unwrap();
+        history.apply(line, &changes);
+        changes
+    }
+
+    #[test]
+    fn the_newest_come_first_page_by_page_also_from_before_1970() {
+        let mut history = history(100);
+        for at_ms in [5, -1000, 3, 0, 4] {
+            add(&mut history, line(if at_ms == 3 { "b" } else { "a" }, at_ms, Timestamp::EPOCH));
+        }
+        let mut query = HistoryQuery { limit: 2, device: DeviceId::new("a").ok(), ..HistoryQuery::default() };
+        let mut found = Vec::new();
+        loop {
+            let (lines, next) = history.page(&query);
+            found.extend(lines.iter().map(|line| line.event.at.millis()));
+            match next {
+                Some(next) => query.next = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(found, [5, 4, 0, -1000]);
+        let from = Timestamp::from_millis(0).ok();
+        let to = Timestamp::from_millis(5).ok();
+        let (lines, next) = history.page(&HistoryQuery { from, to, limit: 9, ..HistoryQuery::default() });
+        let found: Vec<i64> = lines.iter().map(|line| line.event.at.millis()).collect();
+        assert_eq!((found, next), (vec![4, 3, 0], None));
+    }
+
+    #[test]
+    fn too_many_and_too_old_lines_go_and_the_entries_with_them() {
+        let mut history = history(3);
+        let mut kept = BTreeMap::new();
+        let mut write = |changes: Vec<EntryChange>| {
+            for change in changes {
+                match change {
+                    EntryChange::Put(entry) => kept.insert(entry.key.clone(), entry),
+                    EntryChange::Delete { key, .. } => kept.remove(&key),
+                };
+            }
+            kept.clone()
+        };
+        for at_ms in 0..5 {
+            write(add(&mut history, line("a", at_ms, Timestamp::from_nanos(at_ms * NANOS_PER_DAY))));
+        }
+        // Again: nothing more.
+        write(add(&mut history, line("a", 4, Timestamp::from_nanos(4 * NANOS_PER_DAY))));
+        assert_eq!(history.lines.len(), 3);
+        let expired = history.expired(Timestamp::from_nanos(4 * NANOS_PER_DAY + 1));
+        history.forget(&expired);
+        let kept = write(expired);
+        let again = History::new(kept.into_values().collect(), history.bounds);
+        assert_eq!(again.lines, history.lines);
+        assert_eq!(again.lines.values().map(|line| line.event.at.millis()).collect::<Vec<_>>(), [4]);
+    }
 }

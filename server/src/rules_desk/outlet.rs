@@ -63,7 +63,7 @@ impl Outlet for Router {
                     BookError::Json(_) | BookError::Operate(_) => DeliveryError::Never(error.into()),
                 })
             }
-            EffectKind::Notify(_) => self.couriers.deliver(effect),
+            EffectKind::Notify(notification) => self.couriers.deliver(&notification.target, effect).await,
             EffectKind::Command { device, command, payload } => {
                 self.command(effect, device, command, payload).await
             }

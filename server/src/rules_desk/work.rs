@@ -125,7 +125,11 @@ impl Service {
                     self.count();
                     self.prune().await;
                 }
-                () = tokio::time::sleep(self.until_next()), if open => self.tick().await,
+                () = tokio::time::sleep(self.until_next()), if open => {
+                    if self.is_due() {
+                        self.tick().await;
+                    }
+                }
             }
         }
     }
@@ -215,6 +219,11 @@ impl Service {
             // What failed was told, and is tried again.
             drop(self.done(done).await);
         }
+    }
+
+    /// Whether something is due, also when that is to begin again after a failure.
+    fn is_due(&self) -> bool {
+        self.runner.as_ref().is_none_or(|runner| runner.wake_at().is_some_and(|at| at <= now()))
     }
 
     fn until_next(&self) -> Duration {
