@@ -138,6 +138,8 @@ impl Server {
             ending.send_replace(true);
             finished(task.await);
         }
+        // It holds the store.
+        drop(self.rules);
         if let Some(store) = self.store
             && let Err(error) = store.close().await
         {
