@@ -130,7 +130,7 @@ impl CommandDesk {
         self.ask(|reply| Ask::Cancel(id, reply)).await
     }
 
-    pub(super) async fn get(&self, id: ExecutionId) -> One {
+    pub(crate) async fn get(&self, id: ExecutionId) -> One {
         self.ask(|reply| Ask::Get(id, reply)).await
     }
 

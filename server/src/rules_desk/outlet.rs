@@ -1,5 +1,8 @@
 //! Where what the rules want is taken: the alarm book, targets, commands, shadows, the own stream.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
