@@ -137,7 +137,8 @@ impl Site {
             store: store.clone(),
             registry: keeper.handle().clone(),
             direct: direct.clone(),
-            waiting: waiting.clone(),
+            // What rules derive is bounded by what they are given to evaluate, which has its place.
+            waiting: Waiting::new(usize::MAX),
             counters: counters.clone(),
             folders: config.rules.folders(&config.data),
             look_every: config.rules.look_every,

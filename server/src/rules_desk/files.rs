@@ -3,6 +3,9 @@
 //! The last version of a file that could be used is kept in the store, so that it stays in force when the
 //! file is broken, also over a restart.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -134,6 +137,7 @@ impl Files {
                 false => self.read(path, &mut scan),
             }
         }
+        self.read_again(&mut scan);
         if complete {
             let gone: Vec<String> =
                 self.known.keys().filter(|path| !found.contains_key(*path)).cloned().collect();
@@ -145,6 +149,19 @@ impl Files {
             }
         }
         scan
+    }
+
+    /// A file may need what another one says, or gives up, that was read after it.
+    fn read_again(&mut self, scan: &mut Scan) {
+        if !scan.changed {
+            return;
+        }
+        let broken = |(path, known): (&String, &Known)| {
+            let in_bounds = known.seen.is_some_and(|seen| seen.1 <= FILE_BYTES_MAX);
+            (known.error.is_some() && in_bounds).then(|| path.clone())
+        };
+        let broken: Vec<String> = self.known.iter().filter_map(broken).collect();
+        broken.iter().for_each(|path| self.read(path, scan));
     }
 
     /// One file: what it says now is in force, or else what it said before.
@@ -205,14 +222,25 @@ impl Files {
             }
         }
         for host in [Host::Server, Host::Edge] {
-            // An engine for the trial only: what it takes, the one in force takes.
-            let mut engine = Engine::new(host, self.limits.clone());
-            let refused = engine.load(Timestamp::EPOCH, &documents, &mut Vec::new()).refused;
-            if let Some((name, reason)) = refused.into_iter().next() {
+            if self.refused(host, &documents).is_none() {
+                continue;
+            }
+            // It may need rules of the other files.
+            let others = self.good().filter(|(file, _)| *file != path);
+            let others = others.flat_map(|(_, good)| good.documents.rules.iter().cloned());
+            let rules = documents.rules.iter().cloned().chain(others).collect();
+            if let Some((name, reason)) = self.refused(host, &Documents { rules }) {
                 return Err(at_rule(text, &name, format!("rule {name:?}: {reason}")));
             }
         }
         Ok(documents)
+    }
+
+    /// The first rule that an engine refuses. The engine is there for the trial only: what it takes, the one in
+    /// force takes.
+    fn refused(&self, host: Host, documents: &Documents) -> Option<(String, String)> {
+        let mut engine = Engine::new(host, self.limits.clone());
+        engine.load(Timestamp::EPOCH, documents, &mut Vec::new()).refused.into_iter().next()
     }
 
     fn good(&self) -> impl Iterator<Item = (&str, &Good)> {
@@ -289,87 +317,4 @@ fn unknown_target<'a>(rule: &'a Rule, targets: &BTreeSet<String>) -> Option<&'a 
         Action::Notify { target, .. } if !targets.contains(target) => Some(target.as_str()),
         _ => None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOT: &str = "[[rules]]\nname = \"hot\"\nwhen = \"temperature > 80.0\"\n";
-
-    fn files(folder: &Path, kept: Vec<Entry>) -> Files {
-        Files::new(vec![folder.to_owned()], kept, BTreeSet::new(), Limits::default())
-    }
-
-    fn names(files: &Files) -> Vec<String> {
-        files.documents().rules.into_iter().map(|rule| rule.name).collect()
-    }
-
-    #[test]
-    fn a_bad_file_leaves_its_former_version_and_the_others_in_force_also_over_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        let (good, bad) = (folder.path().join("a.toml"), folder.path().join("b.json"));
-        std::fs::write(&good, HOT).unwrap();
-        std::fs::write(&bad, r#"{"rules": [{"name": "cold", "when": "temperature < 0.0"}]}"#).unwrap();
-        std::fs::write(folder.path().join("notes.txt"), "no rules").unwrap();
-        let mut first = files(folder.path(), Vec::new());
-        let scan = first.scan(false);
-        assert!(scan.changed);
-        assert_eq!(names(&first), ["hot", "cold"]);
-        assert_eq!(first.scan(false), Scan::default(), "nothing has changed");
-
-        std::fs::write(&bad, "{\"rules\": [\n{\"name\": \"cold\", \"wen\": \"x\"}]}").unwrap();
-        assert!(!first.scan(false).changed);
-        let error = first.states().pop().unwrap().error.unwrap();
-        assert_eq!(error.line, Some(2), "{error:?}");
-        assert!(error.reason.contains("wen"), "{error:?}");
-        assert_eq!(names(&first), ["hot", "cold"]);
-
-        let kept = scan.keep.into_iter().map(|change| match change {
-            EntryChange::Put(entry) => entry,
-            EntryChange::Delete { .. } => panic!("nothing is gone"),
-        });
-        let mut again = files(folder.path(), kept.collect());
-        assert!(!again.scan(false).changed, "what is in force is that of the run before");
-        assert_eq!(names(&again), ["hot", "cold"]);
-        std::fs::remove_file(&bad).unwrap();
-        assert!(again.scan(false).changed);
-        assert_eq!(names(&again), ["hot"]);
-    }
-
-    #[test]
-    fn the_sample_rules_are_sound() {
-        let mut sample = files(Path::new("../samplconfig/factory/rules"), Vec::new());
-        sample.scan(false);
-        let states = sample.states();
-        assert!(!states.is_empty());
-        assert!(states.iter().all(|state| state.error.is_none() && !state.rules.is_empty()), "{states:?}");
-    }
-
-    #[test]
-    fn a_rule_tells_only_targets_that_are_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let action = "[[rules.then]]\nnotify = { target = \"ops\" }\n";
-        std::fs::write(folder.path().join("a.toml"), format!("{HOT}{action}")).unwrap();
-        let mut without = files(folder.path(), Vec::new());
-        without.scan(false);
-        let error = without.states().pop().unwrap().error.unwrap();
-        assert!(error.reason.starts_with("line 2: ") && error.reason.contains("[targets.ops]"), "{error:?}");
-        let targets = BTreeSet::from(["ops".to_owned()]);
-        let mut with = Files::new(vec![folder.path().to_owned()], Vec::new(), targets, Limits::default());
-        assert!(with.scan(false).changed);
-    }
-
-    #[test]
-    fn a_name_belongs_to_one_file() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("a.toml"), HOT).unwrap();
-        std::fs::write(folder.path().join("b.toml"), format!("# again\n{HOT}")).unwrap();
-        let mut both = files(folder.path(), Vec::new());
-        both.scan(false);
-        assert_eq!(names(&both), ["hot"]);
-        let error = both.states().pop().unwrap().error.unwrap();
-        assert_eq!(error.line, Some(3), "{error:?}");
-        assert!(error.reason.contains("a.toml"), "{error:?}");
-    }
 }

@@ -111,12 +111,6 @@ impl Service {
                     line.asks.close();
                 }
                 Ok(()) = groups.changed(), if open => self.set_groups(),
-                count = line.asks.recv_many(&mut asks, TOGETHER_MAX) => {
-                    if count == 0 {
-                        return;
-                    }
-                    self.work(asks.drain(..)).await;
-                }
                 _ = looks.tick(), if open => {
                     if every.is_some() && self.look(false).await {
                         // What failed was told, and is tried again.
@@ -124,6 +118,15 @@ impl Service {
                     }
                     self.count();
                     self.prune().await;
+                }
+                count = line.asks.recv_many(&mut asks, TOGETHER_MAX) => {
+                    if count == 0 {
+                        return;
+                    }
+                    self.work(asks.drain(..)).await;
+                    if self.is_due() {
+                        self.tick().await;
+                    }
                 }
                 () = tokio::time::sleep(self.until_next()), if open => {
                     if self.is_due() {
