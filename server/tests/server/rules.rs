@@ -1,5 +1,6 @@
 //! Rules: from a reading to an alarm, to whoever is told, to the operator who takes note.
 
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use fieldline_rules::{Alarm, AlarmEvent, AlarmState, Mark, Severity, Transition};
@@ -204,4 +205,46 @@ async fn an_alarm_of_a_gateway_stands_in_the_book_with_its_gateway() {
     let history = site.get("/api/v1/alarms/history").await;
     assert_eq!(history["history"].as_array().unwrap().len(), 3, "{history}");
     site.server.stop().await;
+}
+
+#[tokio::test]
+async fn sighup_and_a_look_now_and_then_read_the_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, rules) = (folder.path().join("data"), folder.path().join("rules"));
+    std::fs::create_dir(&rules).unwrap();
+    for (look_every, told) in [("off", true), ("100ms", false)] {
+        std::fs::write(rules.join("a.toml"), "# none yet\n").unwrap();
+        let config = folder.path().join("fieldline.toml");
+        let text = format!(
+            "data = {data:?}\n[mqtt]\nlisten = \"off\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+             [rules]\nfolder = {rules:?}\nlook_every = \"{look_every}\"\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut server = std::process::Command::new(env!("CARGO_BIN_EXE_fieldline"))
+            .args(["serve", "--config"])
+            .arg(&config)
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
+        let mut said = BufReader::new(server.stdout.take().unwrap()).lines();
+        assert!(said.any(|line| line.unwrap() == "ready"));
+        std::fs::write(rules.join("a.toml"), "[[rules]]\nname = \"hot\"\nwen = \"temperature > 80.0\"\n")
+            .unwrap();
+        let pid = server.id().to_string();
+        if told {
+            assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        }
+        // Ends when the line is there, or with the server.
+        let found = tokio::task::spawn_blocking(move || {
+            log.any(|line| line.is_ok_and(|line| line.contains("line 3") && line.contains("a.toml")))
+        });
+        let found = tokio::time::timeout(PATIENCE, found).await;
+        server.kill().unwrap();
+        server.wait().unwrap();
+        assert!(found.unwrap().unwrap(), "look_every = {look_every}");
+    }
 }
