@@ -183,3 +183,34 @@ pub struct RulesListArgs {
     #[command(flatten)]
     pub server: ServerArgs,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn alarms(words: &[&str]) -> Result<AlarmsArgs, clap::Error> {
+        let words = ["fieldline", "alarms"].iter().chain(words);
+        Cli::try_parse_from(words).map(|cli| match cli.command {
+            Command::Alarms(args) => args,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn alarms_are_listed_where_nothing_is_said() {
+        let args = alarms(&["--state", "active", "--severity", "critical", "--json"]).unwrap();
+        assert!(args.command.is_none() && args.list.json);
+        assert_eq!(args.list.severity, Some(SeverityArg::Critical));
+        let shelved = alarms(&["shelve", "hot/press-4", "--for", "8h", "--reason", "pump is out"]).unwrap();
+        let Some(AlarmsCommand::Shelve(args)) = shelved.command else { panic!("{shelved:?}") };
+        assert_eq!((args.alarm.alarm.as_str(), args.hold.as_str()), ("hot/press-4", "8h"));
+        for wrong in
+            [&["ack"][..], &["shelve", "a", "--for", "8h"], &["comment", "a"], &["--severity", "bad"]]
+        {
+            assert!(alarms(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
