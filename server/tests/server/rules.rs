@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use fieldline_rules::{Alarm, AlarmEvent, AlarmState, Mark, Severity, Transition};
+use fieldline_server::config::TargetSettings;
 
 use super::*;
 
@@ -247,4 +248,66 @@ async fn sighup_and_a_look_now_and_then_read_the_rules() {
         server.wait().unwrap();
         assert!(found.unwrap().unwrap(), "look_every = {look_every}");
     }
+}
+
+/// The next message, which must be on this topic.
+async fn heard(connection: &mut Connection, topic: &str) -> Value {
+    loop {
+        if let Event::Message { message, id, .. } = next(connection).await {
+            id.into_iter().for_each(|id| connection.acknowledge(id));
+            assert_eq!(message.topic.as_ref(), topic);
+            return serde_json::from_slice(&message.payload).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the engine of crates/rules, which is a stand-in here"]
+async fn a_block_that_comes_again_notifies_nobody_twice() {
+    let site = Site::start_with(|config| {
+        let topic = "plant/alarms".to_owned();
+        config.targets.insert("panel".to_owned(), TargetSettings::Mqtt { topic });
+    })
+    .await;
+    let mut watcher = site.mqtt("panel").await;
+    watcher.subscribe(&[("plant/#", QoS::AtLeastOnce)]).unwrap();
+    assert!(matches!(next(&mut watcher).await, Event::Subscribed { .. }));
+    // The readings of `block` are old: whoever is to hear of them must say so.
+    let rule = "[[rules]]\nname = \"hot\"\nwhen = \"temperature > 1.9\"\nnotify_history = true\n\
+                [[rules.then]]\nnotify = { target = \"panel\", message = \"{{device}} is hot\" }\n";
+    write(&site, "a.toml", rule);
+    reload(&site).await;
+    let mut gateway = site.mqtt("gw-1").await;
+    let topic = "$aws/rules/fieldline_ingest/gw-1";
+    for _ in 0..3 {
+        publish(&mut gateway, topic, block("gw-1", 1, 4)).await.unwrap();
+    }
+    let told = heard(&mut watcher, "plant/alarms").await;
+    assert_eq!(told["data"]["message"], "press-4 is hot");
+    // What is published last comes last: there was nothing between.
+    publish(&mut gateway, "plant/end", "{}").await.unwrap();
+    heard(&mut watcher, "plant/end").await;
+    let history = site.get("/api/v1/alarms/history").await;
+    assert_eq!(history["history"].as_array().unwrap().len(), 1, "{history}");
+    let metrics = Api::new(&site.url()).unwrap().get_text("/metrics").await.unwrap();
+    assert!(metrics.contains("fieldline_notifications_total{result=\"delivered\"} 1\n"), "{metrics}");
+    site.server.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "needs the engine of crates/rules, which is a stand-in here"]
+async fn what_is_derived_is_stored_and_evaluated_and_ends() {
+    let site = Site::start().await;
+    let rules = "[[rules]]\nname = \"power\"\nwhen = \"volts > 0.0 && amperes > 0.0\"\n\
+                 [[rules.then]]\nderive = { metric = \"watts\", value = \"volts * amperes\" }\n\
+                 [[rules]]\nname = \"much\"\nwhen = \"watts > 1000.0\"\n\
+                 [[rules]]\nname = \"endless\"\nwhen = \"watts > 0.0\"\n\
+                 [[rules.then]]\nderive = { metric = \"volts\", value = \"volts + 1.0\" }\n";
+    write(&site, "a.toml", rules);
+    reload(&site).await;
+    measure(&site, "press-4", &json!({ "volts": 230.0, "amperes": 5.0 })).await;
+    let found = alarms(&site, "?device=press-4").await;
+    assert!(found.iter().any(|alarm| alarm["rule"] == "much"), "{found:?}");
+    assert_eq!(site.points("press-4", "watts").await[0][1], 1150.0);
+    site.server.stop().await;
 }
