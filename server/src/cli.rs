@@ -1,5 +1,6 @@
 //! The flags of the `fieldline` command.
 
+mod alarms;
 mod certs;
 mod config;
 mod send;
@@ -13,6 +14,10 @@ use fieldline_model::{DeviceId, GatewayId, Metric};
 
 use crate::config::{Endpoint, parse_listen};
 
+pub use alarms::{
+    AckArgs, AlarmArgs, AlarmsArgs, AlarmsCommand, AlarmsListArgs, CommentArgs, HistoryArgs, RulesArgs,
+    RulesCommand, RulesListArgs, SeverityArg, ShelveArgs,
+};
 pub use certs::{CertsArgs, CertsCommand, InitArgs, IssueArgs, ListArgs, RevokeArgs};
 pub use config::{ConfigArgs, ConfigCommand, DiffArgs, PushArgs, RollbackArgs, ShowArgs};
 pub use send::{CommandsArgs, SendArgs};
@@ -55,6 +60,10 @@ pub enum Command {
     Certs(CertsArgs),
     /// List, show, add and remove things
     Things(ThingsArgs),
+    /// List, acknowledge, shelve and remark on alarms, and show what happened to them
+    Alarms(AlarmsArgs),
+    /// List the rules and how they fare, or have them read again
+    Rules(RulesArgs),
     /// Get, update, delete and watch device shadows
     Shadow(ShadowArgs),
     /// What is done once in an AWS account

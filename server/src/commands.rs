@@ -1,5 +1,6 @@
 //! The query commands: ask the server, print the answer.
 
+pub mod alarms;
 pub mod shadow;
 pub mod things;
 

@@ -44,6 +44,7 @@ mod registry;
 pub mod replay;
 mod reported;
 mod retention;
+mod rules_desk;
 pub mod send;
 pub mod serve;
 mod shadows;

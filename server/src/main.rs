@@ -49,6 +49,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Certs(args) => certify::certify(&args).await,
             Command::Config(args) => configure::configure(&args).await,
             Command::Things(args) => commands::things::things(&args).await,
+            Command::Alarms(args) => commands::alarms::alarms(&args).await,
+            Command::Rules(args) => commands::alarms::rules(&args).await,
             Command::Shadow(args) => commands::shadow::shadow(&args).await,
             #[cfg(feature = "aws")]
             Command::Aws(AwsArgs { command: AwsCommand::Enroll(args) }) => enroll::enroll(&args).await,

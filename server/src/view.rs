@@ -1,5 +1,6 @@
 //! What the query commands print. Everything here is text in, text out.
 
+mod alarms;
 mod chart;
 mod commands;
 mod ledger;
@@ -7,6 +8,7 @@ mod series;
 mod table;
 mod things;
 
+pub use alarms::{alarm, alarm_history, alarms, rules};
 pub use chart::chart;
 pub use commands::{command, command_step, commands};
 pub use ledger::ledger;
