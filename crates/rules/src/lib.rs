@@ -14,11 +14,23 @@
 //! - A rule that fails takes no other with it.
 
 mod alarm;
+mod check;
+mod condition;
 mod document;
 mod effect;
 mod engine;
+mod schedule;
+mod spec;
+mod template;
 
 pub use alarm::{Alarm, AlarmEvent, AlarmState, Operation, Shelved, Transition};
+pub use check::{Finding, FindingSeverity, check};
+pub use condition::{Condition, ConditionError, EvaluationError, Kind, Outcome, Position, Resolve};
 pub use document::{Action, Documents, Host, Rule, RuleName, Schedule, Severity};
 pub use effect::{Effect, EffectId, EffectKind, Mark, Notification};
 pub use engine::{Change, Engine, Limits, Loaded, OperateError, RestoreError, RuleState};
+pub use schedule::{Calendar, ScheduleError};
+pub use spec::{
+    Argument, COUNT_MAX, COUNT_MIN, EXTENT_MAX, EXTENT_MIN, Extent, FeatureSpec, Function, Input,
+};
+pub use template::{RENDERED_BYTES_MAX, Template, TemplateWords};
