@@ -2,6 +2,7 @@
 
 mod certs;
 mod config;
+mod rehearse;
 mod send;
 mod things;
 
@@ -15,6 +16,10 @@ use crate::config::{Endpoint, parse_listen};
 
 pub use certs::{CertsArgs, CertsCommand, InitArgs, IssueArgs, ListArgs, RevokeArgs};
 pub use config::{ConfigArgs, ConfigCommand, DiffArgs, PushArgs, RollbackArgs, ShowArgs};
+pub use rehearse::{
+    AnalyzeArgs, FiltersArgs, FiltersCommand, FiltersTestArgs, HistoryArgs, RulesArgs, RulesCheckArgs, RulesCommand,
+    RulesTestArgs,
+};
 pub use send::{CommandsArgs, SendArgs};
 pub use things::{
     ShadowArgs, ShadowCommand, ShadowUpdateArgs, ShadowWatchArgs, ThingArgs, ThingsAddArgs, ThingsArgs,
@@ -49,6 +54,12 @@ pub enum Command {
     Commands(CommandsArgs),
     /// Publish a recorded CSV file as a device
     Replay(ReplayArgs),
+    /// Check rules, and see when they would have fired
+    Rules(RulesArgs),
+    /// See what a gateway's filters would have sent
+    Filters(FiltersArgs),
+    /// Run a window function or a detector over stored history, and draw it
+    Analyze(AnalyzeArgs),
     /// Configure gateways from afar: push, diff, show, history, rollback
     Config(ConfigArgs),
     /// The site's own certificates: init, issue, revoke, list
@@ -278,6 +289,20 @@ pub struct ReplayArgs {
     /// Publish as this device
     #[arg(long)]
     pub device: DeviceId,
+    /// Its columns.
+    #[command(flatten)]
+    pub columns: ColumnArgs,
+    /// How many times faster than recorded, or "max"
+    #[arg(long, value_name = "FACTOR", default_value = "max", value_parser = speed)]
+    pub speed: Speed,
+    /// Where to publish: an agent or a server
+    #[arg(long, value_name = "URL", default_value = "mqtt://127.0.0.1:1883")]
+    pub agent: String,
+}
+
+/// What the columns of a CSV file mean.
+#[derive(Debug, Clone, Args)]
+pub struct ColumnArgs {
     /// The metric, where the file has one column of values
     #[arg(long, conflicts_with = "map")]
     pub metric: Option<Metric>,
@@ -287,12 +312,6 @@ pub struct ReplayArgs {
     /// The column of times: "2013-12-02 21:15:00" (UTC), RFC 3339, or the epoch in s, ms, us or ns
     #[arg(long, value_name = "COLUMN", default_value = "timestamp")]
     pub time_column: String,
-    /// How many times faster than recorded, or "max"
-    #[arg(long, value_name = "FACTOR", default_value = "max", value_parser = speed)]
-    pub speed: Speed,
-    /// Where to publish: an agent or a server
-    #[arg(long, value_name = "URL", default_value = "mqtt://127.0.0.1:1883")]
-    pub agent: String,
 }
 
 fn column_map(text: &str) -> Result<(String, Metric), String> {

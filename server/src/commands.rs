@@ -12,12 +12,11 @@ use serde_json::{Value, json};
 
 use crate::cli::{DevicesArgs, LedgerArgs, QueryArgs};
 use crate::client::{Api, encoded};
+use crate::stored::{Query, moment};
 use crate::view;
 
 /// How many values are shown where nothing is said.
 const SHOWN: usize = 20;
-/// How many values are asked for at once.
-const PAGE: usize = 10_000;
 /// The first look back for the last values, in milliseconds; widened fourfold until it holds enough.
 const LOOK_BACK_MS: i64 = 10_000;
 
@@ -158,50 +157,8 @@ fn newest(latest: &Value, metric: &Metric) -> anyhow::Result<Option<i64>> {
     anyhow::bail!("the device has no metric \"{metric}\"; it has: {}", known.join(", "))
 }
 
-/// A time as the API takes it; an age counts back from now.
-fn moment(text: &str, now: Timestamp) -> anyhow::Result<String> {
-    if text.parse::<i64>().is_ok() || text.parse::<Timestamp>().is_ok() {
-        return Ok(text.to_owned());
-    }
-    let age = humantime::parse_duration(text).map_err(|_no_duration| {
-        anyhow::anyhow!("{text:?} is neither a time such as 2026-11-22T10:00:00Z, nor epoch milliseconds, nor an age such as 24h")
-    })?;
-    let nanos = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-    Ok(now.saturating_add_nanos(-nanos).millis().to_string())
-}
-
-/// A request for one series.
-struct Query {
-    path: String,
-}
-
-impl Query {
-    fn new(device: &DeviceId, metric: &Metric) -> Self {
-        let (device, metric) = (encoded(device.as_str()), encoded(metric.as_str()));
-        Self { path: format!("/api/v1/series?device={device}&metric={metric}") }
-    }
-
-    fn add(&mut self, key: &str, value: &str) {
-        self.path.push_str(&format!("&{key}={}", encoded(value)));
-    }
-
-    async fn pages(&self, api: &Api, limit: usize) -> anyhow::Result<Vec<(i64, Value)>> {
-        let mut points = Vec::new();
-        let mut next = String::new();
-        loop {
-            let page = PAGE.min(limit - points.len());
-            let answer = api.get(&format!("{}&limit={page}{next}", self.path)).await?;
-            points.extend(view::points(&answer));
-            match answer.get("next").and_then(Value::as_str) {
-                Some(cursor) if points.len() < limit => next = format!("&next={}", encoded(cursor)),
-                _ => return Ok(points),
-            }
-        }
-    }
-}
-
 /// A reader that has seen enough (`| head`) is no failure.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
@@ -211,16 +168,6 @@ fn print(text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_may_be_ages() {
-        let now = Timestamp::from_millis(1_000_000_000).unwrap();
-        assert_eq!(moment("15m", now).unwrap(), (1_000_000_000 - 900_000).to_string());
-        for kept in ["2026-11-22T10:00:00Z", "1795341600000"] {
-            assert_eq!(moment(kept, now).unwrap(), kept);
-        }
-        assert!(moment("yesterday", now).is_err());
-    }
 
     #[test]
     fn an_unknown_metric_is_told_with_the_known_ones() {
