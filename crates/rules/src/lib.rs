@@ -19,6 +19,7 @@ mod condition;
 mod document;
 mod effect;
 mod engine;
+mod nearest;
 mod schedule;
 mod spec;
 mod template;
