@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::time::SystemTime;
 
 use anyhow::Context;
+use fieldline_chart::{Chart, Line};
 use fieldline_model::{DeviceId, Metric, Timestamp};
 use serde_json::{Value, json};
 
@@ -17,6 +18,8 @@ use crate::view;
 
 /// How many values are shown where nothing is said.
 const SHOWN: usize = 20;
+/// How many rows of characters a chart has.
+const CHART_ROWS: u32 = 10;
 /// The first look back for the last values, in milliseconds; widened fourfold until it holds enough.
 const LOOK_BACK_MS: i64 = 10_000;
 
@@ -73,11 +76,19 @@ fn drawing(points: &[(i64, Value)]) -> String {
     if !std::io::stdout().is_terminal() {
         return String::new();
     }
-    let numbers: Vec<(i64, f64)> =
-        points.iter().filter_map(|(time, value)| Some((*time, value.as_f64()?))).collect();
-    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(80);
-    let chart = view::chart(&numbers, columns);
-    if chart.is_empty() { chart } else { chart + "\n" }
+    let number = |(millis, value): &(i64, Value)| Some((Timestamp::from_millis(*millis).ok()?, value.as_f64()?));
+    let points: Vec<_> = points.iter().filter_map(number).collect();
+    if points.len() < 2 {
+        return String::new();
+    }
+    let lines = vec![Line { name: String::new(), points }];
+    format!("{}\n", on_terminal(&Chart { lines, ..Chart::default() }))
+}
+
+/// The chart as wide as the terminal, with some room for the labels at its right.
+pub(crate) fn on_terminal(chart: &Chart) -> String {
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(80_u32);
+    chart.to_text(columns.saturating_sub(12), CHART_ROWS)
 }
 
 async fn latest(api: &Api, device: &DeviceId) -> anyhow::Result<Value> {

@@ -20,8 +20,6 @@ pub use analyze::analyze;
 
 /// How wide and high a chart is in an SVG file, in pixels.
 const PIXELS: (u32, u32) = (1200, 400);
-/// How many rows of characters a chart has.
-const ROWS: u32 = 10;
 
 /// `fieldline rules`
 ///
@@ -57,13 +55,6 @@ fn documents(files: &[PathBuf]) -> anyhow::Result<Documents> {
         all.rules.extend(read.with_context(|| file.display().to_string())?.rules);
     }
     Ok(all)
-}
-
-/// The chart for the terminal.
-fn drawn(chart: &Chart) -> String {
-    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(100_u32);
-    // Some room for the labels at its right.
-    chart.to_text(columns.saturating_sub(12), ROWS)
 }
 
 fn write_svg(chart: &Chart, file: &Path) -> anyhow::Result<()> {

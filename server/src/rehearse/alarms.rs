@@ -11,9 +11,9 @@ use fieldline_rules::{
 };
 use serde_json::{Value, json};
 
-use super::{documents, drawn, history, inputs, write_svg};
+use super::{documents, history, inputs, write_svg};
 use crate::cli::RulesTestArgs;
-use crate::commands::print;
+use crate::commands::{on_terminal, print};
 use crate::view::Table;
 
 /// How many charts are drawn in the terminal.
@@ -171,7 +171,7 @@ fn told(documents: &Documents, outcome: &Outcome, readings: &[Reading]) -> Strin
     }
     for chart in charts(documents, outcome, readings).take(CHARTS_MAX) {
         text.push('\n');
-        text.push_str(&drawn(&chart));
+        text.push_str(&on_terminal(&chart));
     }
     for (rule, reason) in &outcome.disabled {
         text.push_str(&format!("{rule} would have been disabled: {reason}\n"));

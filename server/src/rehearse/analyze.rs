@@ -9,9 +9,9 @@ use fieldline_rules::{Action, Documents, Input};
 use serde_json::{Value, json};
 
 use super::alarms::{Needed, Outcome, lasted, line, rehearse};
-use super::{drawn, history, inputs, write_svg};
+use super::{history, inputs, write_svg};
 use crate::cli::AnalyzeArgs;
-use crate::commands::print;
+use crate::commands::{on_terminal, print};
 use crate::view::Table;
 
 /// The name of the rule that does it, and of the metric that it makes.
@@ -38,7 +38,7 @@ pub async fn analyze(args: &AnalyzeArgs) -> anyhow::Result<()> {
     if args.json {
         return print(&format!("{}\n", in_json(&outcome)));
     }
-    print(&(drawn(&chart) + &told(args, &outcome)))
+    print(&(on_terminal(&chart) + &told(args, &outcome)))
 }
 
 /// A rule that calculates the expression at each reading and, with `--above`, is active while it is above that.
