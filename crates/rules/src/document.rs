@@ -1,11 +1,15 @@
 //! What a rule says, as its author writes it in TOML or JSON.
 
+mod read;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fieldline_model::{DeviceId, Pattern};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use self::read::{DOCUMENT_BYTES_MAX, DocumentError};
 
 /// The name of a rule: 1 to 64 of `a-z A-Z 0-9 : _ -`.
 pub type RuleName = String;

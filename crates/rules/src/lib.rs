@@ -21,16 +21,20 @@ mod effect;
 mod engine;
 mod nearest;
 mod schedule;
+mod schema;
 mod spec;
 mod template;
 
 pub use alarm::{Alarm, AlarmEvent, AlarmState, Operation, Shelved, Transition};
 pub use check::{Finding, FindingSeverity, check};
 pub use condition::{Condition, ConditionError, EvaluationError, Kind, Outcome, Position, Resolve};
-pub use document::{Action, Documents, Host, Rule, RuleName, Schedule, Severity};
+pub use document::{
+    Action, DOCUMENT_BYTES_MAX, DocumentError, Documents, Host, Rule, RuleName, Schedule, Severity,
+};
 pub use effect::{Effect, EffectId, EffectKind, Mark, Notification};
 pub use engine::{Change, Engine, Limits, Loaded, OperateError, RestoreError, RuleState};
 pub use schedule::{Calendar, ScheduleError};
+pub use schema::schema;
 pub use spec::{
     Argument, COUNT_MAX, COUNT_MIN, EXTENT_MAX, EXTENT_MIN, Extent, FeatureSpec, Function, Input,
 };
