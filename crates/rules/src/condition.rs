@@ -14,6 +14,7 @@ mod lower;
 mod names;
 mod native;
 mod node;
+mod operators;
 mod parse;
 #[cfg(test)]
 mod tests;

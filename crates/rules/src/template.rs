@@ -148,7 +148,7 @@ impl Template {
         &self.features
     }
 
-    /// Fills it in. Floats have at most four decimals. A value that is missing is `?`, one that fails `!`. At most
+    /// Fills it in. Floats have at most four decimals, those below 1 four digits. A value that is missing is `?`, one that fails `!`. At most
     /// [`RENDERED_BYTES_MAX`] bytes.
     pub fn render(&self, words: &TemplateWords<'_>, values: &dyn Resolve) -> String {
         let mut rendered = String::new();
@@ -202,11 +202,14 @@ fn place<T: PartialEq + Clone>(list: &mut Vec<T>, item: &T) -> usize {
     list.len() - 1
 }
 
-/// At most four decimals, so that a message does not say 80.30000000000001.
+/// At most four decimals, or four digits of a number below 1, so that a message does not say 80.30000000000001.
 fn rounded(value: f64) -> String {
-    let coarse = (value * 1e4).round() / 1e4;
-    let shown = if coarse.is_finite() && (coarse != 0.0 || value == 0.0) { coarse } else { value };
-    display::number(shown)
+    let coarse = if value.abs() < 1.0 {
+        format!("{value:.3e}").parse().unwrap_or(value)
+    } else {
+        (value * 1e4).round() / 1e4
+    };
+    display::number(if coarse.is_finite() { coarse } else { value })
 }
 
 fn cut(mut text: String) -> String {

@@ -8,7 +8,7 @@ use super::Report;
 use super::texts::Compiled;
 use crate::Action;
 use crate::condition::display;
-use crate::nearest::nearest;
+use crate::nearest::misspelt;
 use crate::template::WORDS;
 
 /// The most actions of a rule.
@@ -62,7 +62,7 @@ fn check_messages(report: &mut Report<'_>, compiled: &Compiled) {
         };
         for input in template.inputs().iter().map(display::input).filter(|input| !named.contains(input)) {
             let known = named.iter().map(String::as_str).chain(WORDS);
-            match nearest(&input, known) {
+            match misspelt(&input, known) {
                 Some(known) => {
                     report.error(&key, format!("the rule names no {input:?}; did you mean {known:?}?"));
                 }

@@ -56,13 +56,17 @@ pub(super) fn call<'a>(function: Builtin, arguments: &[Dynamic<'a>]) -> Result<D
             (Some(a), Some(b)) => Dynamic::of_result(a.powf(b)),
             _ => Err(wrong()),
         },
-        (_, [value]) => value.as_f64().map(|number| of_one(function, number)).ok_or_else(wrong)?,
+        (_, [value]) => {
+            let result = value.as_f64().and_then(|number| of_one(function, number));
+            result.map_or_else(|| Err(wrong()), Dynamic::of_result)
+        }
         _ => Err(wrong()),
     }
 }
 
-fn of_one<'a>(function: Builtin, value: f64) -> Result<Dynamic<'a>, EvaluationError> {
-    Dynamic::of_result(match function {
+/// None: it is no function of a number.
+fn of_one(function: Builtin, value: f64) -> Option<f64> {
+    Some(match function {
         Builtin::Abs => value.abs(),
         Builtin::Floor => value.floor(),
         Builtin::Ceil => value.ceil(),
@@ -70,7 +74,7 @@ fn of_one<'a>(function: Builtin, value: f64) -> Result<Dynamic<'a>, EvaluationEr
         Builtin::Sqrt => value.sqrt(),
         Builtin::Exp => value.exp(),
         Builtin::Ln => value.ln(),
-        _ => return Err(EvaluationError::NotANumber),
+        _ => return None,
     })
 }
 

@@ -69,22 +69,14 @@ impl<'a> Machine<'a> {
                 Dynamic::Float(value) => Ok(Dynamic::Float(-value)),
                 other => Err(mismatch("-", &[&other])),
             },
-            Node::Arithmetic(operator, sides) => match self.both(sides)? {
-                Some((left, right)) => self.arithmetic(*operator, left, right),
-                None => Ok(Dynamic::Unknown),
-            },
-            Node::Compare(comparison, sides) => match self.both(sides)? {
-                Some((left, right)) => compare(*comparison, &left, &right).map(Dynamic::Boolean),
-                None => Ok(Dynamic::Unknown),
-            },
-            Node::In(sides) => match self.both(sides)? {
-                Some((left, right)) => self.contained(&left, &right),
-                None => Ok(Dynamic::Unknown),
-            },
-            Node::Index(sides) => match self.both(sides)? {
-                Some((list, index)) => element(&list, &index),
-                None => Ok(Dynamic::Unknown),
-            },
+            Node::Arithmetic(_, sides) | Node::Compare(_, sides) | Node::In(sides) | Node::Index(sides) => {
+                let [left, right] = sides.as_ref();
+                let (left, right) = (self.evaluate(left)?, self.evaluate(right)?);
+                if left.is_unknown() || right.is_unknown() {
+                    return Ok(Dynamic::Unknown);
+                }
+                self.binary(node, left, right)
+            }
             Node::List(nodes) => {
                 self.allocate(nodes.len() * size_of::<Dynamic<'_>>())?;
                 let items: Result<Vec<_>, _> = nodes.iter().map(|node| self.evaluate(node)).collect();
@@ -146,12 +138,14 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Both sides; none where one of them is unknown.
-    fn both(&mut self, sides: &'a [Node; 2]) -> Result<Option<(Dynamic<'a>, Dynamic<'a>)>, EvaluationError> {
-        let [left, right] = sides;
-        let left = self.evaluate(left)?;
-        let right = self.evaluate(right)?;
-        Ok((!left.is_unknown() && !right.is_unknown()).then_some((left, right)))
+    /// What an operator makes of two known values.
+    fn binary(&mut self, node: &Node, left: Dynamic<'a>, right: Dynamic<'a>) -> Evaluated<'a> {
+        match node {
+            Node::Arithmetic(operator, _) => self.arithmetic(*operator, left, right),
+            Node::Compare(comparison, _) => compare(*comparison, &left, &right).map(Dynamic::Boolean),
+            Node::In(_) => self.contained(&left, &right),
+            _ => element(&left, &right),
+        }
     }
 
     fn arithmetic(&mut self, operator: Operator, left: Dynamic<'a>, right: Dynamic<'a>) -> Evaluated<'a> {

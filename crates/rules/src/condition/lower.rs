@@ -1,13 +1,13 @@
 //! From CEL's syntax tree to ours: names become inputs and features, and types are checked as far as they are known.
 
-use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectExpr, operators};
+use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectExpr};
 use cel::parser::Expression;
 
 use super::Kind;
 use super::error::ConditionError;
 use super::guard::NODES_MAX;
 use super::names;
-use super::node::{Builtin, Comparison, Constant, Fold, Node, Operator, Type};
+use super::node::{Builtin, Constant, Fold, Node, Type};
 use super::parse::Places;
 use crate::nearest::hint;
 use crate::{FeatureSpec, Function, Input};
@@ -58,13 +58,23 @@ pub(super) struct Lowering<'a> {
     features: Vec<FeatureSpec>,
     leaves: Vec<Leaf>,
     nodes: usize,
+    /// What each input was used as, first.
+    uses: Vec<(usize, Type)>,
     /// Within a comprehension: the names of its element and of what it gathers.
     scope: Option<(String, String)>,
 }
 
 impl<'a> Lowering<'a> {
     fn new(places: &'a Places<'a>) -> Self {
-        Self { places, inputs: Vec::new(), features: Vec::new(), leaves: Vec::new(), nodes: 0, scope: None }
+        Self {
+            places,
+            inputs: Vec::new(),
+            features: Vec::new(),
+            leaves: Vec::new(),
+            nodes: 0,
+            uses: Vec::new(),
+            scope: None,
+        }
     }
 
     pub(super) fn error(&self, at: &Expression, reason: impl Into<String>) -> ConditionError {
@@ -220,123 +230,32 @@ impl<'a> Lowering<'a> {
     }
 
     /// A node whose type fits.
-    fn typed(&mut self, at: &Expression, wanted: Type, by: &str) -> Result<Node, ConditionError> {
+    pub(super) fn typed(&mut self, at: &Expression, wanted: Type, by: &str) -> Result<Node, ConditionError> {
         let (node, found) = self.node(at)?;
-        if found.may_be(wanted) {
-            Ok(node)
-        } else {
-            Err(self.error(at, format!("{by} needs {}, this is {}", wanted.name(), found.name())))
+        if !found.may_be(wanted) {
+            return Err(self.error(at, format!("{by} needs {}, this is {}", wanted.name(), found.name())));
         }
+        self.used(at, &node, wanted)?;
+        Ok(node)
     }
 
-    /// None: it is no operator.
-    fn operator(&mut self, at: &Expression, call: &CallExpr) -> Option<Typed> {
-        let name = call.func_name.as_str();
-        match (name, call.args.as_slice()) {
-            (operators::LOGICAL_AND | operators::LOGICAL_OR, [left, right]) => {
-                Some(self.junction(name == operators::LOGICAL_AND, left, right))
-            }
-            (operators::LOGICAL_NOT, [inner]) => {
-                Some(self.typed(inner, Type::Truth, "!").map(|n| (Node::Not(Box::new(n)), Type::Truth)))
-            }
-            (operators::NOT_STRICTLY_FALSE, [inner]) => {
-                Some(self.node(inner).map(|(n, _)| (Node::NotFalse(Box::new(n)), Type::Truth)))
-            }
-            (operators::NEGATE, [inner]) => {
-                Some(self.typed(inner, Type::Number, "-").map(|n| (Node::Negate(Box::new(n)), Type::Number)))
-            }
-            (operators::CONDITIONAL, [condition, then, otherwise]) => {
-                Some(self.choice(condition, then, otherwise))
-            }
-            (operators::IN, [item, list]) => Some(self.contained(item, list)),
-            (operators::INDEX, [list, index]) => Some(self.index(list, index)),
-            (_, [left, right]) if call.target.is_none() => match (arithmetic(name), comparison(name)) {
-                (Some(operator), _) => Some(self.arithmetic(at, operator, left, right)),
-                (_, Some(comparison)) => Some(self.compare(at, comparison, left, right)),
-                _ => None,
-            },
-            _ => None,
+    /// A metric cannot be a number here and a text there.
+    pub(super) fn used(&mut self, at: &Expression, node: &Node, found: Type) -> Result<(), ConditionError> {
+        let Node::Input(index) = node else { return Ok(()) };
+        if found == Type::Any {
+            return Ok(());
         }
-    }
-
-    /// `a && b && c` becomes one node with three parts.
-    fn junction(&mut self, all: bool, left: &Expression, right: &Expression) -> Typed {
-        let mut parts = Vec::new();
-        for side in [left, right] {
-            match (all, self.typed(side, Type::Truth, if all { "&&" } else { "||" })?) {
-                (true, Node::All(inner)) | (false, Node::Any(inner)) => parts.extend(inner),
-                (_, node) => parts.push(node),
+        match self.uses.iter().find(|(known, _)| known == index) {
+            Some((_, before)) if *before != found => {
+                let reason = format!("used as {} here, and as {} before", found.name(), before.name());
+                Err(self.error(at, reason))
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.uses.push((*index, found));
+                Ok(())
             }
         }
-        Ok((if all { Node::All(parts) } else { Node::Any(parts) }, Type::Truth))
-    }
-
-    fn choice(&mut self, condition: &Expression, then: &Expression, otherwise: &Expression) -> Typed {
-        let condition = self.typed(condition, Type::Truth, "? :")?;
-        let (then, then_type) = self.node(then)?;
-        let (otherwise, otherwise_type) = self.node(otherwise)?;
-        let found = if then_type == otherwise_type { then_type } else { Type::Any };
-        Ok((Node::Choose(Box::new([condition, then, otherwise])), found))
-    }
-
-    fn contained(&mut self, item: &Expression, list: &Expression) -> Typed {
-        let (item, _) = self.node(item)?;
-        let list = self.typed(list, Type::List, "in")?;
-        Ok((Node::In(Box::new([item, list])), Type::Truth))
-    }
-
-    fn index(&mut self, list: &Expression, index: &Expression) -> Typed {
-        let list = self.typed(list, Type::List, "[]")?;
-        let index = self.typed(index, Type::Number, "[]")?;
-        Ok((Node::Index(Box::new([list, index])), Type::Any))
-    }
-
-    fn arithmetic(
-        &mut self,
-        at: &Expression,
-        operator: Operator,
-        left: &Expression,
-        right: &Expression,
-    ) -> Typed {
-        let (left, left_type) = self.node(left)?;
-        let (right, right_type) = self.node(right)?;
-        let fits = |found: Type| match operator {
-            Operator::Add => found != Type::Truth,
-            _ => found.may_be(Type::Number),
-        };
-        if !fits(left_type) || !fits(right_type) || !left_type.may_be(right_type) {
-            return Err(self.misfit(at, operator.sign(), left_type, right_type));
-        }
-        let found = match operator {
-            Operator::Add if left_type == Type::Any => right_type,
-            Operator::Add => left_type,
-            _ => Type::Number,
-        };
-        Ok((Node::Arithmetic(operator, Box::new([left, right])), found))
-    }
-
-    fn compare(
-        &mut self,
-        at: &Expression,
-        comparison: Comparison,
-        left: &Expression,
-        right: &Expression,
-    ) -> Typed {
-        let (left, left_type) = self.node(left)?;
-        let (right, right_type) = self.node(right)?;
-        let fits = |found: Type| match found {
-            Type::List => false,
-            Type::Truth => comparison.is_equality(),
-            _ => true,
-        };
-        if !fits(left_type) || !fits(right_type) || !left_type.may_be(right_type) {
-            return Err(self.misfit(at, comparison.sign(), left_type, right_type));
-        }
-        Ok((Node::Compare(comparison, Box::new([left, right])), Type::Truth))
-    }
-
-    fn misfit(&self, at: &Expression, sign: &str, left: Type, right: Type) -> ConditionError {
-        self.error(at, format!("{sign} cannot be applied to {} and {}", left.name(), right.name()))
     }
 
     fn comprehension(&mut self, at: &Expression, comprehension: &ComprehensionExpr) -> Typed {
@@ -365,29 +284,6 @@ fn index_of<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
     }
     list.push(item);
     list.len() - 1
-}
-
-fn arithmetic(name: &str) -> Option<Operator> {
-    Some(match name {
-        operators::ADD => Operator::Add,
-        operators::SUBSTRACT => Operator::Subtract,
-        operators::MULTIPLY => Operator::Multiply,
-        operators::DIVIDE => Operator::Divide,
-        operators::MODULO => Operator::Remainder,
-        _ => return None,
-    })
-}
-
-fn comparison(name: &str) -> Option<Comparison> {
-    Some(match name {
-        operators::EQUALS => Comparison::Equal,
-        operators::NOT_EQUALS => Comparison::NotEqual,
-        operators::LESS => Comparison::Less,
-        operators::LESS_EQUALS => Comparison::LessOrEqual,
-        operators::GREATER => Comparison::Greater,
-        operators::GREATER_EQUALS => Comparison::GreaterOrEqual,
-        _ => return None,
-    })
 }
 
 fn unknown_function(name: &str) -> String {

@@ -1,5 +1,7 @@
 //! Comparisons with constants, joined by `&&`, `||` and `!`: most rules are no more, and these take nanoseconds.
 
+use std::sync::Arc;
+
 use fieldline_model::ValueRef;
 
 use super::Resolve;
@@ -14,6 +16,8 @@ pub(super) enum Native {
     Input(usize, Comparison, f64),
     /// A feature against a number.
     Feature(usize, Comparison, f64),
+    /// A metric against a text.
+    Text(usize, Comparison, Arc<str>),
     /// A metric that is true or false.
     Flag(usize),
     /// A feature that is true or false.
@@ -37,9 +41,11 @@ impl Native {
             Node::Any(nodes) => Some(Self::Any(nodes.iter().map(Self::of).collect::<Option<_>>()?)),
             Node::Compare(comparison, sides) => {
                 let [left, right] = sides.as_ref();
-                match (number(left), number(right)) {
-                    (None, Some(constant)) => Self::threshold(left, *comparison, constant),
-                    (Some(constant), None) => Self::threshold(right, comparison.mirrored(), constant),
+                match (left, right) {
+                    (Node::Constant(constant), node) => {
+                        Self::threshold(node, comparison.mirrored(), constant)
+                    }
+                    (node, Node::Constant(constant)) => Self::threshold(node, *comparison, constant),
                     _ => None,
                 }
             }
@@ -47,10 +53,11 @@ impl Native {
         }
     }
 
-    fn threshold(node: &Node, comparison: Comparison, constant: f64) -> Option<Self> {
-        match node {
-            Node::Input(index) => Some(Self::Input(*index, comparison, constant)),
-            Node::Feature(index) => Some(Self::Feature(*index, comparison, constant)),
+    fn threshold(node: &Node, comparison: Comparison, constant: &Constant) -> Option<Self> {
+        match (node, constant) {
+            (Node::Input(index), Constant::Text(text)) => Some(Self::Text(*index, comparison, text.clone())),
+            (Node::Input(index), _) => Some(Self::Input(*index, comparison, number(constant)?)),
+            (Node::Feature(index), _) => Some(Self::Feature(*index, comparison, number(constant)?)),
             _ => None,
         }
     }
@@ -65,7 +72,12 @@ impl Native {
                     let order = order_mixed(value, *constant).ok_or(EvaluationError::NotANumber)?;
                     Ok(Some(comparison.holds(order)))
                 }
-                Some(other) => Err(mismatch(other, *comparison)),
+                Some(other) => Err(mismatch(other, *comparison, "a number")),
+            },
+            Self::Text(index, comparison, constant) => match values.value(*index) {
+                None => Ok(None),
+                Some(ValueRef::Text(value)) => Ok(Some(comparison.holds(value.cmp(constant)))),
+                Some(other) => Err(mismatch(other, *comparison, "a text")),
             },
             Self::Feature(index, comparison, constant) => match values.feature(*index) {
                 None => Ok(None),
@@ -116,10 +128,10 @@ fn compare(value: f64, comparison: Comparison, constant: f64) -> Ternary {
 }
 
 /// A constant that a float holds exactly.
-fn number(node: &Node) -> Option<f64> {
-    match node {
-        Node::Constant(Constant::Float(value)) => Some(*value),
-        Node::Constant(Constant::Integer(value)) if value.unsigned_abs() <= 1 << 53 => Some(*value as f64),
+fn number(constant: &Constant) -> Option<f64> {
+    match constant {
+        Constant::Float(value) => Some(*value),
+        Constant::Integer(value) if value.unsigned_abs() <= 1 << 53 => Some(*value as f64),
         _ => None,
     }
 }
@@ -133,6 +145,6 @@ fn name(value: ValueRef<'_>) -> &'static str {
 }
 
 #[cold]
-fn mismatch(value: ValueRef<'_>, comparison: Comparison) -> EvaluationError {
-    EvaluationError::Type { operation: comparison.sign(), found: format!("{} and a number", name(value)) }
+fn mismatch(value: ValueRef<'_>, comparison: Comparison, constant: &str) -> EvaluationError {
+    EvaluationError::Type { operation: comparison.sign(), found: format!("{} and {constant}", name(value)) }
 }

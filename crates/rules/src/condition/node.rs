@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use cel::common::ast::operators;
+
 /// An expression; at most [`super::guard::NODES_MAX`] of them make a condition.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
@@ -78,6 +80,18 @@ pub(super) enum Operator {
 }
 
 impl Operator {
+    /// By CEL's name of it.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            operators::ADD => Self::Add,
+            operators::SUBSTRACT => Self::Subtract,
+            operators::MULTIPLY => Self::Multiply,
+            operators::DIVIDE => Self::Divide,
+            operators::MODULO => Self::Remainder,
+            _ => return None,
+        })
+    }
+
     pub(super) fn sign(self) -> &'static str {
         match self {
             Self::Add => "+",
@@ -101,6 +115,19 @@ pub(super) enum Comparison {
 }
 
 impl Comparison {
+    /// By CEL's name of it.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            operators::EQUALS => Self::Equal,
+            operators::NOT_EQUALS => Self::NotEqual,
+            operators::LESS => Self::Less,
+            operators::LESS_EQUALS => Self::LessOrEqual,
+            operators::GREATER => Self::Greater,
+            operators::GREATER_EQUALS => Self::GreaterOrEqual,
+            _ => return None,
+        })
+    }
+
     pub(super) fn sign(self) -> &'static str {
         match self {
             Self::Equal => "==",

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use cel::common::ast::SourceInfo;
+use cel::common::ast::{Expr, SourceInfo};
 use cel::parser::{Expression, ParseErrors, Parser};
 
 use super::Kind;
@@ -84,7 +84,14 @@ pub(super) struct Places<'a> {
 
 impl Places<'_> {
     pub(super) fn of(&self, expression: &Expression) -> Position {
+        // The parser counts bytes.
         let offset = self.info.offset_for(expression.id).map_or(0, |(start, _)| start as usize);
-        Position::of_character(self.source, offset)
+        let before = self.source.get(..offset).unwrap_or_default();
+        let before = match &expression.expr {
+            // It puts a call where its bracket is.
+            Expr::Call(call) => before.trim_end().strip_suffix(call.func_name.as_str()).unwrap_or(before),
+            _ => before,
+        };
+        Position::of_character(self.source, before.chars().count())
     }
 }

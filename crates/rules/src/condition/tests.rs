@@ -128,9 +128,16 @@ fn what_cannot_be_calculated_is_an_error_and_no_panic() {
     for source in ["huge * 10", "most + 1", "-least_", "abs(least_)", "int(huge)", "least_ % -1"] {
         assert_eq!(kind(source), EvaluationError::Overflow, "{source}");
     }
-    for source in
-        ["text > 1", "zero + text", "text && true", "zero ? 1 : 2", "size(zero)", "-text", "text < true"]
-    {
+    for source in [
+        "text > 1",
+        "zero + text",
+        "text && true",
+        "zero ? 1 : 2",
+        "size(zero)",
+        "-text",
+        "text < zero",
+        "[true, false][0] < [true][0]",
+    ] {
         assert!(matches!(kind(source), EvaluationError::Type { .. }), "{source}");
     }
     assert!(matches!(kind("[1, 2][zero + 2]"), EvaluationError::Element(_)));
@@ -158,10 +165,11 @@ fn plain_comparisons_are_native_and_others_are_not() {
         "!(a == 1 || b != 2) && on",
         "avg(a, '5m') > 3",
         "missing(a, '1m') || a < -3.5",
+        "mode != 'x'",
     ] {
         assert!(truth(source).is_native(), "{source}");
     }
-    for source in ["a > b", "a + 1 > 2", "mode == 'x'", "a > 9007199254740993"] {
+    for source in ["a > b", "a + 1 > 2", "mode + 'y' == 'x'", "a == true", "a > 9007199254740993"] {
         assert!(!truth(source).is_native(), "{source}");
     }
 }
@@ -220,11 +228,12 @@ fn a_refusal_names_the_place_and_the_reason() {
         ("", 1, 1, "the condition is empty"),
         ("a >", 1, 4, "the end"),
         ("a > 1 &&\n  b >> 2", 2, 6, ""),
-        ("a > 1\n&& averg(b, '5m') > 2", 2, 9, "there is no function \"averg\"; did you mean \"avg\"?"),
+        ("a > 1\n&& averg(b, '5m') > 2", 2, 4, "there is no function \"averg\"; did you mean \"avg\"?"),
         ("a = 1", 1, 3, "equality is written =="),
-        ("avg(a) > 1", 1, 4, "avg is called as avg(metric, \"5m\" or 20)"),
+        ("avg(a) > 1", 1, 1, "avg is called as avg(metric, \"5m\" or 20)"),
         ("avg(a, '5 parsecs') > 1", 1, 8, "is no duration"),
-        ("avg(a, '0.5s') > 1", 1, 8, "is no duration"),
+        ("avg(a, '0.5s') > 1", 1, 8, "1 s to 366 days"),
+        ("avg(a, '-5s') > 1", 1, 8, "is no duration"),
         ("avg(a, '500ms') > 1", 1, 8, "1 s to 366 days"),
         ("avg(a, '367d') > 1", 1, 8, "1 s to 366 days"),
         ("avg(a, 1) > 1", 1, 8, "2 to 100000 samples"),
@@ -233,14 +242,19 @@ fn a_refusal_names_the_place_and_the_reason() {
         ("ewma(a, 0) > 1", 1, 9, "more than 0 and at most 1"),
         ("avg(a + 1, '5m') > 1", 1, 7, "a metric is expected here"),
         ("avg(a, b) > 1", 1, 8, "as a constant"),
-        ("avg(a, '5m') && true", 1, 4, "&& needs true or false, this is a number"),
-        ("avg(a, '5m')", 1, 4, "must be true or false, this is a number"),
+        ("avg(a, '5m') && true", 1, 1, "&& needs true or false, this is a number"),
+        ("avg(a, '5m')", 1, 1, "must be true or false, this is a number"),
         ("1 + 'x' > 2", 1, 3, "+ cannot be applied to a number and a text"),
         ("changed(a) > 2", 1, 12, "cannot be applied to true or false and a number"),
         ("device('a b').x > 1", 1, 0, "character"),
         ("device('a') > 1", 1, 0, "is followed by a metric"),
         ("metric('a/b') > 1", 1, 0, "character"),
-        ("a.matches('x')", 1, 0, "no regular expressions"),
+        ("mode == 'Außen' && avrg(b, '5m') > 2", 1, 20, "did you mean \"avg\"?"),
+        ("mode == 'Außen' & 2", 1, 17, ""),
+        ("mode == 'Außen' &&\n 'ü' == mode 2", 2, 14, ""),
+        ("a > 1 && a == 'x'", 1, 10, "used as a text here, and as a number before"),
+        ("(a ? 1 : 2) < a - 1", 1, 15, "used as a number here, and as true or false before"),
+        ("a.matches('x')", 1, 3, "no regular expressions"),
         ("{'a': 1}['a'] == 1", 1, 0, "maps and messages"),
         ("a == null", 1, 0, "known(x)"),
         ("[[1]].all(x, x.all(y, y > 1))", 1, 0, "cannot stand within each other"),

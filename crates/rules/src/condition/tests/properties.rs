@@ -57,9 +57,12 @@ fn comparison() -> impl Strategy<Value = String> {
         (-20_i64..20).prop_map(|number| format!("{:?}", number as f64 / 4.0)),
     ];
     let name = prop::sample::select(vec!["a", "b", "c"]);
-    (name, sign, number, any::<bool>()).prop_map(|(name, sign, number, mirrored)| {
+    let text =
+        prop::sample::select(vec!["mode == 'auto'", "'b' > mode", "mode != ''"]).prop_map(str::to_owned);
+    let number = (name, sign, number, any::<bool>()).prop_map(|(name, sign, number, mirrored)| {
         if mirrored { format!("{number} {sign} {name}") } else { format!("{name} {sign} {number}") }
-    })
+    });
+    prop_oneof![5 => number, 1 => text]
 }
 
 fn condition() -> impl Strategy<Value = String> {
@@ -103,9 +106,9 @@ proptest! {
 
     #[test]
     fn a_native_condition_agrees_with_cel_and_with_the_tree(
-        source in condition(), a in number(), b in number(), c in number(), on in any::<bool>(),
+        source in condition(), a in number(), b in number(), c in number(), on in any::<bool>(), mode in "auto|b|",
     ) {
-        let values = [("a", a), ("b", b), ("c", c), ("on", Value::Boolean(on))];
+        let values = [("a", a), ("b", b), ("c", c), ("on", Value::Boolean(on)), ("mode", Value::Text(mode))];
         let native = truth(&source);
         prop_assert!(native.is_native());
         let outcome = native.evaluate(&Known::new(&native, &values, &[]));
@@ -150,9 +153,12 @@ proptest! {
         ]), 0..80),
     ) {
         let source = words.join(" ");
-        let begin = std::time::Instant::now();
-        let _refused = Condition::compile(&source, Kind::Value).is_err();
-        // In a release build a fiftieth of that; the generated parser is slow where it is not optimised.
-        prop_assert!(begin.elapsed() < Duration::from_secs(2), "{source}");
+        // The best of some, since the machine does other things too.
+        let quickest = (0..3).map(|_| {
+            let begin = std::time::Instant::now();
+            let _refused = Condition::compile(&source, Kind::Value).is_err();
+            begin.elapsed()
+        });
+        prop_assert!(quickest.min().is_some_and(|time| time < Duration::from_millis(50)), "{source}");
     }
 }
