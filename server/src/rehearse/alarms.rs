@@ -156,8 +156,7 @@ fn told(documents: &Documents, outcome: &Outcome, readings: &[Reading]) -> Strin
             text.push_str(&format!("{}: would not have fired\n", rule.name));
             continue;
         }
-        let times = if alarms.len() == 1 { "once".to_owned() } else { format!("{} times", alarms.len()) };
-        text.push_str(&format!("{}: would have fired {times}\n", rule.name));
+        text.push_str(&format!("{}: would have fired {}\n", rule.name, times(alarms.len())));
         let mut table = Table::new(&["  device", "raised", ">lasted", "because"]);
         for alarm in alarms {
             table.row(vec![
@@ -184,6 +183,10 @@ fn told(documents: &Documents, outcome: &Outcome, readings: &[Reading]) -> Strin
         outcome.commands
     ));
     text
+}
+
+pub(super) fn times(count: usize) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 pub(super) fn lasted(alarm: &Alarm, end: Option<Timestamp>) -> String {

@@ -8,7 +8,7 @@ use fieldline_model::{DeviceId, Reading};
 use fieldline_rules::{Action, Documents, Input};
 use serde_json::{Value, json};
 
-use super::alarms::{Needed, Outcome, lasted, line, rehearse};
+use super::alarms::{Needed, Outcome, lasted, line, rehearse, times};
 use super::{history, inputs, write_svg};
 use crate::cli::AnalyzeArgs;
 use crate::commands::{on_terminal, print};
@@ -115,6 +115,5 @@ fn told(args: &AnalyzeArgs, outcome: &Outcome) -> String {
             because.collect::<Vec<_>>().join(", "),
         ]);
     }
-    let times = outcome.alarms.len();
-    format!("{}{} was above {above} {times} times\n", table.render(), args.expression)
+    format!("{}{} was above {above} {}\n", table.render(), args.expression, times(outcome.alarms.len()))
 }
