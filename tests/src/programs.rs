@@ -112,6 +112,7 @@ pub fn repository() -> &'static Path {
 /// The program has been moved out of it.
 pub fn target_folder() -> Result<PathBuf> {
     let program = std::env::current_exe().context("cannot tell where this program lies")?;
-    let folder = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    // Not `CACHEDIR.TAG`: cargo leaves that out of a folder that was there before it.
+    let folder = program.ancestors().find(|folder| folder.join(".rustc_info.json").is_file());
     Ok(folder.context("this program does not lie in a target folder")?.to_owned())
 }

@@ -6,16 +6,17 @@ mod cycle;
 mod tests;
 mod texts;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
+use fieldline_model::DeviceId;
 use serde::Serialize;
 
 use self::texts::Compiled;
 use crate::condition::{Condition, ConditionError, Position, display};
 use crate::nearest::hint;
 use crate::spec::EXTENT_MAX;
-use crate::{Action, Calendar, Documents, Extent, Limits, Rule};
+use crate::{Action, Calendar, Documents, Extent, Host, Limits, Rule};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -55,7 +56,8 @@ const RENOTIFY_USEFUL: Duration = Duration::from_secs(60);
 /// rules; each rule that has no error has a note of what it costs.
 pub fn check(documents: &Documents, known_metrics: Option<&dyn Fn(&str) -> bool>) -> Vec<Finding> {
     let compiled = texts::compile(&documents.rules);
-    let names: HashSet<&str> = documents.rules.iter().map(|rule| rule.name.as_str()).collect();
+    let hosts: BTreeMap<&str, Host> =
+        documents.rules.iter().map(|rule| (rule.name.as_str(), rule.runs)).collect();
     let mut circles = cycle::of_dependencies(&documents.rules);
     circles.extend(cycle::of_derivations(&documents.rules, &compiled));
     let derived: HashSet<&str> = documents.rules.iter().flat_map(derived_by).collect();
@@ -68,7 +70,7 @@ pub fn check(documents: &Documents, known_metrics: Option<&dyn Fn(&str) -> bool>
         check_texts(&mut report, compiled, &is_known);
         check_durations(&mut report);
         check_schedule(&mut report);
-        check_dependencies(&mut report, &names);
+        check_dependencies(&mut report, &hosts);
         actions::check(&mut report, compiled);
         if let Some((key, text)) = circles.remove(&index) {
             report.error(key, text);
@@ -123,8 +125,15 @@ fn check_name<'a>(report: &mut Report<'a>, seen: &mut HashMap<&'a str, usize>, i
     if let Some(first) = seen.insert(name, index) {
         report.error("name", format!("rule {} has this name too", first + 1));
     }
-    if report.rule.devices.is_empty() {
+    let devices = &report.rule.devices;
+    if devices.is_empty() {
         report.error("devices", "the rule is about no device; leave the key out for all");
+    }
+    // What remains of a pattern must be able to stand in an id.
+    let stranger =
+        devices.iter().find(|pattern| DeviceId::check(&pattern.as_str().replace('*', "x")).is_err());
+    if let Some(pattern) = stranger {
+        report.error("devices", format!("no device can have a name like {:?}", pattern.as_str()));
     }
 }
 
@@ -182,11 +191,18 @@ fn check_schedule(report: &mut Report<'_>) {
     }
 }
 
-fn check_dependencies(report: &mut Report<'_>, names: &HashSet<&str>) {
+fn check_dependencies(report: &mut Report<'_>, hosts: &BTreeMap<&str, Host>) {
     for other in &report.rule.unless_firing {
-        if !names.contains(other.as_str()) {
-            let hint = hint(other, names.iter().copied());
-            report.error("unless_firing", format!("there is no rule {other:?}{hint}"));
+        match hosts.get(other.as_str()) {
+            None => {
+                let hint = hint(other, hosts.keys().copied());
+                report.error("unless_firing", format!("there is no rule {other:?}{hint}"));
+            }
+            Some(host) if *host != report.rule.runs => {
+                let text = format!("{other:?} runs elsewhere: whether it is firing is not known here");
+                report.warning("unless_firing", text);
+            }
+            Some(_) => {}
         }
     }
 }

@@ -14,6 +14,7 @@ mod lower;
 mod names;
 mod native;
 mod node;
+mod numeric;
 mod operators;
 mod parse;
 #[cfg(test)]
@@ -22,10 +23,12 @@ mod tests;
 pub use error::{ConditionError, EvaluationError, Position};
 use fieldline_model::{Value, ValueRef};
 
+use self::dynamic::Dynamic;
 use self::evaluate::Machine;
 use self::lower::{Leaf, Lowered};
 use self::native::Native;
 use self::node::Node;
+use self::numeric::{Found, Numeric};
 use crate::{FeatureSpec, Input};
 
 /// What a condition is to give.
@@ -51,6 +54,17 @@ impl Outcome {
         truth.map_or(Self::Unknown, |truth| Self::Value(Value::Boolean(truth)))
     }
 
+    fn of_dynamic(value: Dynamic<'_>) -> Result<Self, EvaluationError> {
+        match value {
+            Dynamic::Unknown => Ok(Self::Unknown),
+            Dynamic::Float(value) if value.is_infinite() => Err(EvaluationError::Overflow),
+            Dynamic::List(_) => {
+                Err(EvaluationError::Type { operation: "a value", found: "a list".to_owned() })
+            }
+            other => Ok(other.into_value().map_or(Self::Unknown, Self::Value)),
+        }
+    }
+
     /// Whether it is [`Value::Boolean`] and true.
     pub fn is_true(&self) -> bool {
         matches!(self, Self::Value(Value::Boolean(true)))
@@ -66,6 +80,25 @@ pub trait Resolve {
 }
 
 /// A condition, ready to be evaluated. It is `Send` and `Sync`, and cheap to share in an `Arc`.
+///
+/// ```
+/// use fieldline_model::ValueRef;
+/// use fieldline_rules::{Condition, Kind, Resolve};
+///
+/// struct Hot;
+/// impl Resolve for Hot {
+///     fn value(&self, _input: usize) -> Option<ValueRef<'_>> {
+///         Some(ValueRef::Integer(81))
+///     }
+///     fn feature(&self, _feature: usize) -> Option<f64> {
+///         None
+///     }
+/// }
+/// let condition = Condition::compile("temperature > 80.0 || avg(temperature, '5m') > 75", Kind::Truth)?;
+/// assert_eq!(condition.inputs().len(), 1);
+/// assert!(condition.evaluate(&Hot).is_ok_and(|outcome| outcome.is_true()));
+/// # Ok::<(), fieldline_rules::ConditionError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Condition {
     source: Box<str>,
@@ -81,6 +114,7 @@ pub struct Condition {
 #[derive(Debug, Clone)]
 enum Plan {
     Native(Native),
+    Number(Numeric),
     Tree(Box<Node>),
 }
 
@@ -105,8 +139,11 @@ impl Condition {
 
     fn of(source: &str, kind: Kind, lowered: Lowered) -> Self {
         let Lowered { root, inputs, features, leaves, nodes } = lowered;
-        let native = if kind == Kind::Truth { Native::of(&root) } else { None };
-        let plan = native.map_or_else(|| Plan::Tree(Box::new(root)), Plan::Native);
+        let quick = match kind {
+            Kind::Truth => Native::of(&root).map(Plan::Native),
+            Kind::Value => Numeric::of(&root).map(Plan::Number),
+        };
+        let plan = quick.unwrap_or_else(|| Plan::Tree(Box::new(root)));
         Self { source: source.into(), plan, kind, inputs, features, leaves, nodes }
     }
 
@@ -126,9 +163,17 @@ impl Condition {
         &self.features
     }
 
-    /// Whether it consists of comparisons with constants alone, which take nanoseconds.
+    /// Whether it consists of arithmetic and comparisons alone, which take nanoseconds.
     pub fn is_native(&self) -> bool {
-        matches!(self.plan, Plan::Native(_))
+        !matches!(self.plan, Plan::Tree(_))
+    }
+
+    /// The same, evaluated as a tree.
+    #[cfg(test)]
+    fn as_tree(source: &str, kind: Kind) -> Self {
+        let lowered = parse::parse_all(&[(source, kind)]).remove(0).unwrap_or_else(|error| panic!("{error}"));
+        let plan = Plan::Tree(Box::new(lowered.root.clone()));
+        Self { plan, ..Self::of(source, kind, lowered) }
     }
 
     /// How many nodes it has, macros after their expansion; at most 200.
@@ -143,8 +188,14 @@ impl Condition {
     pub fn evaluate(&self, values: &dyn Resolve) -> Result<Outcome, EvaluationError> {
         match (&self.plan, self.kind) {
             (Plan::Native(native), _) => native.evaluate(values).map(Outcome::of_truth),
+            (Plan::Number(numeric), _) => Outcome::of_dynamic(match numeric.evaluate(values)? {
+                Found::Number(number) => Dynamic::of_number(number),
+                Found::Unknown | Found::Other(_) => Dynamic::Unknown,
+            }),
             (Plan::Tree(root), Kind::Truth) => Machine::new(values).truth(root).map(Outcome::of_truth),
-            (Plan::Tree(root), Kind::Value) => Machine::new(values).value(root),
+            (Plan::Tree(root), Kind::Value) => {
+                Machine::new(values).evaluate(root).and_then(Outcome::of_dynamic)
+            }
         }
     }
 

@@ -52,6 +52,15 @@ fn each_mistake_is_found() {
         (rule("when = 'a > 1'\nclear = 'a > 1'"), "r Error clear: it is the same"),
         (rule("when = 'true'"), "r Warning when: it names no metric"),
         (rule("when = 'a > 1'\ndevices = []"), "r Error devices: "),
+        (
+            rule("when = 'a > 1'\ndevices = ['press*', 'a b']"),
+            "r Error devices: no device can have a name like \"a b\"",
+        ),
+        (
+            rule("when = 'a > 1'\nunless_firing = ['s']")
+                + "[[rules]]\nname = 's'\nwhen = 'a > 1'\nruns = 'edge'",
+            "r Warning unless_firing: \"s\" runs elsewhere",
+        ),
         (rule("when = 'a > 1'\nfor = '400d'"), "r Error for: at most 366 days"),
         (rule("when = 'a > 1'\nrenotify = '0s'"), "r Error renotify: "),
         (rule("when = 'a > 1'\nrenotify = '5s'"), "r Warning renotify: "),

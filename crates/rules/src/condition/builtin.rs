@@ -52,10 +52,6 @@ pub(super) fn call<'a>(function: Builtin, arguments: &[Dynamic<'a>]) -> Result<D
         }
         (Builtin::Least, [a, b]) => extreme(a, b, true).ok_or_else(wrong),
         (Builtin::Greatest, [a, b]) => extreme(a, b, false).ok_or_else(wrong),
-        (Builtin::Pow, [a, b]) => match (a.as_f64(), b.as_f64()) {
-            (Some(a), Some(b)) => Dynamic::of_result(a.powf(b)),
-            _ => Err(wrong()),
-        },
         (_, [value]) => {
             let result = value.as_f64().and_then(|number| of_one(function, number));
             result.map_or_else(|| Err(wrong()), Dynamic::of_result)
@@ -72,8 +68,6 @@ fn of_one(function: Builtin, value: f64) -> Option<f64> {
         Builtin::Ceil => value.ceil(),
         Builtin::Round => value.round(),
         Builtin::Sqrt => value.sqrt(),
-        Builtin::Exp => value.exp(),
-        Builtin::Ln => value.ln(),
         _ => return None,
     })
 }

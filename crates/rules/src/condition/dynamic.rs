@@ -7,6 +7,7 @@ use fieldline_model::{Value, ValueRef};
 
 use super::error::EvaluationError;
 use super::node::Constant;
+use super::numeric::Number;
 
 /// A value, lent where that is possible.
 #[derive(Debug, Clone)]
@@ -79,7 +80,23 @@ impl<'a> Dynamic<'a> {
         }
     }
 
+    pub(super) fn of_number(number: Number) -> Self {
+        match number {
+            Number::Integer(value) => Self::Integer(value),
+            Number::Float(value) => Self::Float(value),
+        }
+    }
+
     /// The number, where it is one.
+    pub(super) fn as_number(&self) -> Option<Number> {
+        match self {
+            Self::Integer(value) => Some(Number::Integer(*value)),
+            Self::Float(value) => Some(Number::Float(*value)),
+            _ => None,
+        }
+    }
+
+    /// The number, where it is one, to the precision of a float.
     pub(super) fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Integer(value) => Some(*value as f64),
@@ -91,13 +108,9 @@ impl<'a> Dynamic<'a> {
     /// How they stand; none: they cannot be compared. Numbers compare by their exact values.
     pub(super) fn order(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
-            (Self::Integer(a), Self::Integer(b)) => Some(a.cmp(b)),
-            (Self::Float(a), Self::Float(b)) => a.partial_cmp(b),
-            (Self::Integer(a), Self::Float(b)) => order_mixed(*a, *b),
-            (Self::Float(a), Self::Integer(b)) => order_mixed(*b, *a).map(Ordering::reverse),
             (Self::Boolean(a), Self::Boolean(b)) => Some(a.cmp(b)),
             (Self::Text(a), Self::Text(b)) => Some(a.as_str().cmp(b.as_str())),
-            _ => None,
+            _ => self.as_number()?.order(other.as_number()?),
         }
     }
 

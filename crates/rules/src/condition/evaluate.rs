@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use fieldline_model::TEXT_BYTES_MAX;
 
+use super::Resolve;
 use super::builtin;
 use super::dynamic::{Dynamic, Text};
 use super::error::EvaluationError;
 use super::node::{Comparison, Fold, Node, Operator};
-use super::{Outcome, Resolve};
+use super::numeric::Number;
 
 /// Steps of one evaluation. A step takes well below a microsecond, so this is far from 10 ms.
 const STEPS_MAX: usize = 20_000;
@@ -63,11 +64,10 @@ impl<'a> Machine<'a> {
             }
             Node::Negate(inner) => match self.evaluate(inner)? {
                 Dynamic::Unknown => Ok(Dynamic::Unknown),
-                Dynamic::Integer(value) => {
-                    value.checked_neg().map(Dynamic::Integer).ok_or(EvaluationError::Overflow)
-                }
-                Dynamic::Float(value) => Ok(Dynamic::Float(-value)),
-                other => Err(mismatch("-", &[&other])),
+                value => match value.as_number() {
+                    Some(number) => number.negated().map(Dynamic::of_number),
+                    None => Err(mismatch("-", &[&value])),
+                },
             },
             Node::Arithmetic(_, sides) | Node::Compare(_, sides) | Node::In(sides) | Node::Index(sides) => {
                 let [left, right] = sides.as_ref();
@@ -106,18 +106,6 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// The value for the outside.
-    pub(super) fn value(&mut self, node: &'a Node) -> Result<Outcome, EvaluationError> {
-        match self.evaluate(node)? {
-            Dynamic::Unknown => Ok(Outcome::Unknown),
-            Dynamic::Float(value) if value.is_infinite() => Err(EvaluationError::Overflow),
-            Dynamic::List(_) => {
-                Err(EvaluationError::Type { operation: "a value", found: "a list".to_owned() })
-            }
-            other => other.into_value().map_or(Ok(Outcome::Unknown), |value| Ok(Outcome::Value(value))),
-        }
-    }
-
     /// As in [`super::native`]: one decisive value is enough, then unknown, then the first error.
     fn join(&mut self, nodes: &'a [Node], decisive: bool) -> Evaluated<'a> {
         let mut unknown = false;
@@ -150,7 +138,6 @@ impl<'a> Machine<'a> {
 
     fn arithmetic(&mut self, operator: Operator, left: Dynamic<'a>, right: Dynamic<'a>) -> Evaluated<'a> {
         match (operator, left, right) {
-            (_, Dynamic::Integer(a), Dynamic::Integer(b)) => integers(operator, a, b),
             (Operator::Add, Dynamic::Text(a), Dynamic::Text(b)) => {
                 let (a, b) = (a.as_str(), b.as_str());
                 if a.len() + b.len() > TEXT_BYTES_MAX {
@@ -166,8 +153,8 @@ impl<'a> Machine<'a> {
                 joined.extend(b.iter().cloned());
                 Ok(Dynamic::List(Rc::new(joined)))
             }
-            (_, left, right) => match (left.as_f64(), right.as_f64()) {
-                (Some(a), Some(b)) => floats(operator, a, b),
+            (_, left, right) => match (left.as_number(), right.as_number()) {
+                (Some(a), Some(b)) => Number::calculate(operator, a, b).map(Dynamic::of_number),
                 _ => Err(mismatch(operator.sign(), &[&left, &right])),
             },
         }
@@ -233,31 +220,6 @@ fn decided(fold: &Fold, result: &Dynamic<'_>) -> bool {
         (Node::All(_), Dynamic::Boolean(value)) => !*value,
         _ => false,
     }
-}
-
-fn integers<'a>(operator: Operator, a: i64, b: i64) -> Evaluated<'a> {
-    let exact = match operator {
-        Operator::Add => a.checked_add(b),
-        Operator::Subtract => a.checked_sub(b),
-        Operator::Multiply => a.checked_mul(b),
-        // A sensor that sends 7 and then 7.5 must not be divided in two ways.
-        Operator::Divide => return floats(operator, a as f64, b as f64),
-        Operator::Remainder if b == 0 => return Err(EvaluationError::DivisionByZero),
-        Operator::Remainder => a.checked_rem(b),
-    };
-    exact.map(Dynamic::Integer).ok_or(EvaluationError::Overflow)
-}
-
-fn floats<'a>(operator: Operator, a: f64, b: f64) -> Evaluated<'a> {
-    let result = match operator {
-        Operator::Add => a + b,
-        Operator::Subtract => a - b,
-        Operator::Multiply => a * b,
-        Operator::Divide | Operator::Remainder if b == 0.0 => return Err(EvaluationError::DivisionByZero),
-        Operator::Divide => a / b,
-        Operator::Remainder => a % b,
-    };
-    Dynamic::of_result(result)
 }
 
 fn compare(comparison: Comparison, left: &Dynamic<'_>, right: &Dynamic<'_>) -> Result<bool, EvaluationError> {

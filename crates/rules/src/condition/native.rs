@@ -1,4 +1,5 @@
-//! Comparisons with constants, joined by `&&`, `||` and `!`: most rules are no more, and these take nanoseconds.
+//! Comparisons of numbers and of texts with constants, joined by `&&`, `||` and `!`: most rules are no more, and these take
+//! nanoseconds.
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use super::Resolve;
 use super::dynamic::order_mixed;
 use super::error::EvaluationError;
 use super::node::{Comparison, Constant, Node};
+use super::numeric::{Numeric, type_name};
 
 /// A condition without a value that has to be made.
 #[derive(Debug, Clone)]
@@ -18,6 +20,8 @@ pub(super) enum Native {
     Feature(usize, Comparison, f64),
     /// A metric against a text.
     Text(usize, Comparison, Arc<str>),
+    /// Two numbers of which one at least is calculated.
+    Numbers(Comparison, Box<[Numeric; 2]>),
     /// A metric that is true or false.
     Flag(usize),
     /// A feature that is true or false.
@@ -40,14 +44,14 @@ impl Native {
             Node::All(nodes) => Some(Self::All(nodes.iter().map(Self::of).collect::<Option<_>>()?)),
             Node::Any(nodes) => Some(Self::Any(nodes.iter().map(Self::of).collect::<Option<_>>()?)),
             Node::Compare(comparison, sides) => {
-                let [left, right] = sides.as_ref();
-                match (left, right) {
-                    (Node::Constant(constant), node) => {
+                let simple = match sides.as_ref() {
+                    [Node::Constant(constant), node] => {
                         Self::threshold(node, comparison.mirrored(), constant)
                     }
-                    (node, Node::Constant(constant)) => Self::threshold(node, *comparison, constant),
+                    [node, Node::Constant(constant)] => Self::threshold(node, *comparison, constant),
                     _ => None,
-                }
+                };
+                simple.or_else(|| Some(Self::Numbers(*comparison, Box::new(Numeric::pair(sides)?))))
             }
             _ => None,
         }
@@ -83,12 +87,20 @@ impl Native {
                 None => Ok(None),
                 Some(value) => compare(value, *comparison, *constant),
             },
+            Self::Numbers(comparison, sides) => match Numeric::both(sides, values, comparison.sign())? {
+                Some((left, right)) => {
+                    let order = left.order(right).ok_or(EvaluationError::NotANumber)?;
+                    Ok(Some(comparison.holds(order)))
+                }
+                None => Ok(None),
+            },
             Self::Flag(index) => match values.value(*index) {
                 None => Ok(None),
                 Some(ValueRef::Boolean(value)) => Ok(Some(value)),
-                Some(other) => {
-                    Err(EvaluationError::Type { operation: "a condition", found: name(other).to_owned() })
-                }
+                Some(other) => Err(EvaluationError::Type {
+                    operation: "a condition",
+                    found: type_name(other).to_owned(),
+                }),
             },
             Self::Truth(index) => match values.feature(*index) {
                 None => Ok(None),
@@ -136,15 +148,10 @@ fn number(constant: &Constant) -> Option<f64> {
     }
 }
 
-fn name(value: ValueRef<'_>) -> &'static str {
-    match value {
-        ValueRef::Boolean(_) => "true or false",
-        ValueRef::Integer(_) | ValueRef::Float(_) => "a number",
-        ValueRef::Text(_) => "a text",
-    }
-}
-
 #[cold]
 fn mismatch(value: ValueRef<'_>, comparison: Comparison, constant: &str) -> EvaluationError {
-    EvaluationError::Type { operation: comparison.sign(), found: format!("{} and {constant}", name(value)) }
+    EvaluationError::Type {
+        operation: comparison.sign(),
+        found: format!("{} and {constant}", type_name(value)),
+    }
 }

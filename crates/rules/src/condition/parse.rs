@@ -35,15 +35,14 @@ pub(super) fn parse_all(sources: &[(&str, Kind)]) -> Vec<Result<Lowered, Conditi
 }
 
 fn parse(source: &str, kind: Kind) -> Result<Lowered, ConditionError> {
-    // The parser is generated code of others: should a text make it panic, that text is refused.
-    let parsed = catch_unwind(AssertUnwindSafe(|| {
-        Parser::new().error_recovery_limit(1).parse_with_source_info(source)
+    // The parser is generated code of others: should a text make it panic, that text is refused, and no other.
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        match Parser::new().error_recovery_limit(1).parse_with_source_info(source) {
+            Ok((expression, info)) => lower(&expression, &Places { source, info: &info }, kind),
+            Err(errors) => Err(syntax(source, &errors)),
+        }
     }));
-    match parsed {
-        Ok(Ok((expression, info))) => lower(&expression, &Places { source, info: &info }, kind),
-        Ok(Err(errors)) => Err(syntax(source, &errors)),
-        Err(_) => Err(ConditionError::at_start("this is not CEL")),
-    }
+    done.unwrap_or_else(|_| Err(ConditionError::at_start("this is not CEL")))
 }
 
 /// The first of the errors, in one line.

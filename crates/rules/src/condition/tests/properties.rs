@@ -101,6 +101,70 @@ fn by_cel(source: &str, values: &[(&str, Value)]) -> bool {
     }
 }
 
+/// Arithmetic of floats, which CEL does in the same way.
+fn arithmetic() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        prop::sample::select(vec!["a", "b", "c"]).prop_map(str::to_owned),
+        (-20_i64..20).prop_map(|number| format!("{:?}", number as f64 / 4.0)),
+    ];
+    leaf.prop_recursive(4, 24, 2, |inner| {
+        let sign = prop::sample::select(vec!["+", "-", "*", "/"]);
+        prop_oneof![
+            4 => (inner.clone(), sign, inner.clone()).prop_map(|(a, sign, b)| format!("({a} {sign} {b})")),
+            1 => inner.clone().prop_map(|a| format!("-({a})")),
+            1 => (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a} < {b} ? {b} : {c})")),
+        ]
+    })
+}
+
+/// Anything that has the form of an expression, of any type.
+fn anything() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "a",
+        "b",
+        "c",
+        "0",
+        "1",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "1e308",
+        "0.0",
+        "'x'",
+        "''",
+        "true",
+        "[]",
+        "x",
+        "avg(a, '5m')",
+        "changed(b)",
+        "nothing",
+    ]);
+    leaf.prop_map(str::to_owned).prop_recursive(5, 40, 3, |inner| {
+        let sign =
+            prop::sample::select(vec!["+", "-", "*", "/", "%", "<", "==", "!=", ">=", "in", "&&", "||"]);
+        let function = prop::sample::select(vec!["size", "int", "double", "string", "abs", "sqrt", "round", "floor"]);
+        let fold = prop::sample::select(vec!["all", "exists", "exists_one", "map", "filter"]);
+        prop_oneof![
+            3 => (inner.clone(), sign, inner.clone()).prop_map(|(a, sign, b)| format!("({a} {sign} {b})")),
+            1 => (function, inner.clone()).prop_map(|(name, a)| format!("{name}({a})")),
+            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("[{a}, {b}]")),
+            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("[{a}][{b}]")),
+            1 => (fold, inner.clone(), inner.clone()).prop_map(|(name, a, b)| format!("[{a}, b].{name}(x, {b})")),
+            1 => inner.clone().prop_map(|a| format!("-({a})")),
+            1 => inner.clone().prop_map(|a| format!("!({a})")),
+            1 => (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+        ]
+    })
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        any::<bool>().prop_map(Value::Boolean),
+        any::<i64>().prop_map(Value::Integer),
+        prop::num::f64::ANY.prop_map(Value::Float),
+        prop::sample::select(vec![String::new(), "ä".repeat(512), "7".to_owned()]).prop_map(Value::Text),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -114,29 +178,83 @@ proptest! {
         let outcome = native.evaluate(&Known::new(&native, &values, &[]));
         let expected = Ok(Outcome::Value(Value::Boolean(by_cel(&source, &values))));
         prop_assert_eq!(&outcome, &expected);
-        // As a value it is not native.
-        let tree = Condition::compile(&source, Kind::Value).unwrap();
+        let tree = Condition::as_tree(&source, Kind::Truth);
         prop_assert!(!tree.is_native());
         prop_assert_eq!(tree.evaluate(&Known::new(&tree, &values, &[])), expected);
     }
 
     #[test]
-    fn native_and_tree_agree_on_what_is_missing_or_broken(
-        source in condition(), a in prop::option::of(number()), broken in any::<bool>(), on in any::<Option<bool>>(),
+    fn native_and_tree_agree_on_whatever_the_values_are(
+        source in prop_oneof![
+            condition(),
+            (arithmetic(), arithmetic()).prop_map(|(a, b)| format!("{a} > {b}")),
+            (anything(), anything()).prop_map(|(a, b)| format!("{a} < {b}")),
+            anything(),
+        ],
+        a in prop::option::of(prop_oneof![number(), any_value()]),
+        b in prop_oneof![number(), any_value()],
+        c in number(),
+        on in any::<Option<bool>>(),
+        feature in prop::option::of(prop::num::f64::ANY),
     ) {
-        let mut values = vec![("b", if broken { Value::Float(f64::NAN) } else { Value::Text("x".to_owned()) })];
+        let mut values = vec![("b", b), ("c", c)];
         values.extend(a.map(|a| ("a", a)));
         values.extend(on.map(|on| ("on", Value::Boolean(on))));
-        let native = truth(&source);
-        let tree = Condition::compile(&source, Kind::Value).unwrap();
-        let native = native.evaluate(&Known::new(&native, &values, &[]));
-        let tree = match source.as_str() {
-            // A value of any type.
-            "on" => native.clone(),
-            _ => tree.evaluate(&Known::new(&tree, &values, &[])),
-        };
-        prop_assert_eq!(native.clone().ok(), tree.clone().ok());
-        prop_assert_eq!(native.is_err(), tree.is_err());
+        let features: Vec<(&str, f64)> =
+            feature.into_iter().flat_map(|f| [("avg(a, \"5m\")", f), ("changed(b)", f)]).collect();
+        for kind in [Kind::Truth, Kind::Value] {
+            let Ok(quick) = Condition::compile(&source, kind) else { continue };
+            let tree = Condition::as_tree(&source, kind);
+            let quick = quick.evaluate(&Known::new(&quick, &values, &features));
+            let tree = tree.evaluate(&Known::new(&tree, &values, &features));
+            // They may differ in which words tell of a wrong type.
+            prop_assert_eq!(quick.clone().ok(), tree.clone().ok(), "{:?} {:?}", quick, tree);
+            prop_assert_eq!(
+                quick.err().map(|error| std::mem::discriminant(&error)),
+                tree.err().map(|error| std::mem::discriminant(&error))
+            );
+        }
+    }
+
+    #[test]
+    fn arithmetic_agrees_with_cel(source in arithmetic(), a in -9.0..9.0, b in -9.0..9.0, c in -9.0..9.0) {
+        let values = [("a", a), ("b", b), ("c", c)].map(|(name, value)| (name, Value::Float(value)));
+        let mut context = cel::Context::default();
+        for (name, value) in [("a", a), ("b", b), ("c", c)] {
+            context.add_variable_from_value(name, value);
+        }
+        let by_cel: cel::Value = cel::Program::compile(&source).unwrap().execute(&context).unwrap();
+        let condition = Condition::compile(&source, Kind::Value).unwrap();
+        let outcome = condition.evaluate(&Known::new(&condition, &values, &[]));
+        match by_cel {
+            // CEL divides floats by zero without a word.
+            cel::Value::Float(value) if outcome.is_ok() => {
+                prop_assert_eq!(outcome, Ok(Outcome::Value(Value::Float(value))));
+            }
+            cel::Value::Float(_) => prop_assert!(source.contains('/'), "{source}: {outcome:?}"),
+            other => prop_assert!(false, "{source}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn whatever_compiles_is_evaluated_without_panic_and_in_time(
+        source in anything(), a in any_value(), b in any_value(), feature in prop::num::f64::ANY,
+    ) {
+        let Ok(condition) = Condition::compile(&source, Kind::Value) else { return Ok(()) };
+        let values = [("a", a), ("b", b)];
+        let features = [("avg(a, \"5m\")", feature), ("changed(b)", feature)];
+        let known = Known::new(&condition, &values, &features);
+        let outcome = condition.evaluate(&known);
+        let quickest = (0..3).map(|_| {
+            let begin = std::time::Instant::now();
+            let _again = condition.evaluate(&known).is_err();
+            begin.elapsed()
+        });
+        prop_assert!(quickest.min().is_some_and(|time| time < Duration::from_millis(10)), "{source}");
+        if let Ok(Outcome::Value(Value::Float(value))) = outcome {
+            prop_assert!(value.is_finite(), "{source}: {value}");
+        }
+        prop_assert_eq!(condition.explain(&known).len(), condition.leaves.len());
     }
 
     #[test]
