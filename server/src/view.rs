@@ -1,7 +1,6 @@
 //! What the query commands print. Everything here is text in, text out.
 
 mod alarms;
-mod chart;
 mod commands;
 mod ledger;
 mod series;
@@ -9,7 +8,6 @@ mod table;
 mod things;
 
 pub use alarms::{alarm, alarm_history, alarms, rules};
-pub use chart::chart;
 pub use commands::{command, command_step, commands};
 pub use ledger::ledger;
 pub use series::{csv, devices, latest, points, series_table, time};

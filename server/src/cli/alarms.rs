@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use fieldline_model::DeviceId;
 
-use super::ServerArgs;
+use super::{RulesCheckArgs, RulesTestArgs, ServerArgs};
 
 /// `alarms`
 #[derive(Debug, Args)]
@@ -171,6 +171,10 @@ pub enum RulesCommand {
     List(RulesListArgs),
     /// Have the server read the files of rules again
     Reload(RulesListArgs),
+    /// Check files of rules, and say what they cost
+    Check(RulesCheckArgs),
+    /// See when rules would have fired
+    Test(RulesTestArgs),
 }
 
 /// Flags of the list.

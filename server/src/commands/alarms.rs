@@ -12,7 +12,7 @@ use crate::cli::{
     AlarmArgs, AlarmsArgs, AlarmsCommand, AlarmsListArgs, HistoryArgs, RulesArgs, RulesCommand, RulesListArgs,
 };
 use crate::client::{Api, encoded};
-use crate::view;
+use crate::{rehearse, view};
 
 /// Lines of the history that are asked for at once.
 const PAGE: usize = 1_000;
@@ -122,6 +122,8 @@ pub async fn rules(args: &RulesArgs) -> anyhow::Result<()> {
     match &args.command {
         None => list_rules(&args.list, Method::GET, "/api/v1/rules").await.map(drop),
         Some(RulesCommand::List(args)) => list_rules(args, Method::GET, "/api/v1/rules").await.map(drop),
+        Some(RulesCommand::Check(args)) => rehearse::check(args).await,
+        Some(RulesCommand::Test(args)) => rehearse::test(args).await,
         Some(RulesCommand::Reload(args)) => {
             let bad = list_rules(args, Method::POST, "/api/v1/rules/reload").await?;
             match bad {
