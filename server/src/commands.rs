@@ -77,7 +77,8 @@ fn drawing(points: &[(i64, Value)]) -> String {
     if !std::io::stdout().is_terminal() {
         return String::new();
     }
-    let number = |(millis, value): &(i64, Value)| Some((Timestamp::from_millis(*millis).ok()?, value.as_f64()?));
+    let number =
+        |(millis, value): &(i64, Value)| Some((Timestamp::from_millis(*millis).ok()?, value.as_f64()?));
     let points: Vec<_> = points.iter().filter_map(number).collect();
     if points.len() < 2 {
         return String::new();

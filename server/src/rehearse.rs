@@ -37,7 +37,8 @@ pub async fn filters(args: &FiltersArgs) -> anyhow::Result<()> {
 fn documents(files: &[PathBuf]) -> anyhow::Result<Documents> {
     let mut all = Documents::default();
     for file in files {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let read = if file.extension().is_some_and(|extension| extension == "json") {
             Documents::from_json(&text)
         } else {

@@ -6,9 +6,7 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use fieldline_chart::{Chart, Line, Span};
 use fieldline_model::{DeviceId, Reading, Timestamp};
-use fieldline_rules::{
-    Alarm, Documents, Effect, EffectKind, Engine, Host, Input, Limits, Rule, Transition,
-};
+use fieldline_rules::{Alarm, Documents, Effect, EffectKind, Engine, Host, Input, Limits, Rule, Transition};
 use serde_json::{Value, json};
 
 use super::{documents, history, inputs, write_svg};
@@ -97,7 +95,9 @@ pub(super) fn rehearse(documents: &Documents, readings: &[Reading]) -> anyhow::R
             engine.observe(reading.time, fieldline_model::Class::Live, reading.as_ref(), &mut effects);
             outcome.take(&mut effects);
         }
-        outcome.disabled.extend(engine.rules().into_iter().filter_map(|state| Some((state.rule.name, state.disabled?))));
+        outcome
+            .disabled
+            .extend(engine.rules().into_iter().filter_map(|state| Some((state.rule.name, state.disabled?))));
     }
     Ok(outcome)
 }
@@ -164,7 +164,12 @@ fn told(documents: &Documents, outcome: &Outcome, readings: &[Reading]) -> Strin
                 format!("  {}", alarm.device),
                 alarm.raised_at.to_string(),
                 lasted(alarm, outcome.end),
-                alarm.values.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", "),
+                alarm
+                    .values
+                    .iter()
+                    .map(|(name, value)| format!("{name} = {value}"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
             ]);
         }
         text.push_str(&table.render());
@@ -216,7 +221,8 @@ fn charts<'a>(
 
 pub(super) fn line(input: &Input, device: &DeviceId, readings: &[Reading]) -> Line {
     let device = input.device.as_ref().unwrap_or(device);
-    let of_series = readings.iter().filter(|reading| reading.device == *device && reading.metric == input.metric);
+    let of_series =
+        readings.iter().filter(|reading| reading.device == *device && reading.metric == input.metric);
     let points = of_series.filter_map(|reading| Some((reading.time, number(reading)?))).collect();
     Line { name: input.metric.to_string(), points }
 }

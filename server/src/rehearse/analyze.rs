@@ -56,7 +56,9 @@ fn rule(args: &AnalyzeArgs) -> anyhow::Result<Documents> {
 fn name(input: &Input) -> String {
     match &input.device {
         None => format!("metric({})", Value::from(input.metric.as_str())),
-        Some(device) => format!("value({}, {})", Value::from(device.as_str()), Value::from(input.metric.as_str())),
+        Some(device) => {
+            format!("value({}, {})", Value::from(device.as_str()), Value::from(input.metric.as_str()))
+        }
     }
 }
 
@@ -76,7 +78,10 @@ fn chart(
     outcome: &Outcome,
     readings: &[Reading],
 ) -> anyhow::Result<Chart> {
-    let points = outcome.derived.iter().filter_map(|reading| Some((reading.time, reading.value.as_ref().as_number()?)));
+    let points = outcome
+        .derived
+        .iter()
+        .filter_map(|reading| Some((reading.time, reading.value.as_ref().as_number()?)));
     let result = Line { name: args.expression.clone(), points: points.collect() };
     let mut lines = vec![result];
     if let (Some(rule), Some(reading)) = (documents.rules.first(), readings.first())

@@ -47,7 +47,8 @@ async fn metrics(api: &Api) -> anyhow::Result<BTreeSet<String>> {
     let mut metrics = BTreeSet::new();
     let answer = api.get("/api/v1/devices").await?;
     for device in answer["devices"].as_array().into_iter().flatten() {
-        let path = format!("/api/v1/devices/{}/latest", encoded(device["device"].as_str().unwrap_or_default()));
+        let path =
+            format!("/api/v1/devices/{}/latest", encoded(device["device"].as_str().unwrap_or_default()));
         let latest = api.get(&path).await?;
         let names = latest["metrics"].as_array().into_iter().flatten();
         metrics.extend(names.filter_map(|metric| Some(metric["metric"].as_str()?.to_owned())));

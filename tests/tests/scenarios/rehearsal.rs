@@ -146,11 +146,15 @@ fn filters_are_tried_on_a_recording() -> Result<()> {
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let answer: Value = serde_json::from_slice(&output.stdout)?;
     let series = answer["series"].as_array().context("series")?;
-    let temperature = series.iter().find(|line| line["metric"] == "temperature").context("the temperature")?;
+    let temperature =
+        series.iter().find(|line| line["metric"] == "temperature").context("the temperature")?;
     let sent = temperature["sent"].as_u64().context("a number")?;
     ensure!((1..720).contains(&sent), "{temperature}");
     // The sample's deadband.
-    ensure!(temperature["error_max"].as_f64().is_some_and(|error| error > 0.0 && error <= 0.2 + 1e-9), "{temperature}");
+    ensure!(
+        temperature["error_max"].as_f64().is_some_and(|error| error > 0.0 && error <= 0.2 + 1e-9),
+        "{temperature}"
+    );
     Ok(())
 }
 

@@ -29,13 +29,25 @@ pub(crate) fn rules(runs: u32) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (rules, target) in [(1, None), (100, Some(THRESHOLD_NANOS)), (10_000, None)] {
         let values = repeat(runs, || engine_nanos(rules, |metric| format!("{metric} > 1000.0")))?;
-        figures.push(Figure::new(&format!("rules, a reading through {rules} thresholds"), "ns", target, values));
+        figures.push(Figure::new(
+            &format!("rules, a reading through {rules} thresholds"),
+            "ns",
+            target,
+            values,
+        ));
     }
     for (rules, target) in [(1, None), (100, Some(WINDOW_NANOS)), (10_000, None)] {
         let values = repeat(runs, || {
-            engine_nanos(rules, |metric| format!("avg({metric}, '1m') > 1000.0 && max({metric}, '1m') > 1000.0"))
+            engine_nanos(rules, |metric| {
+                format!("avg({metric}, '1m') > 1000.0 && max({metric}, '1m') > 1000.0")
+            })
         })?;
-        figures.push(Figure::new(&format!("rules, a reading through {rules} with two windows"), "ns", target, values));
+        figures.push(Figure::new(
+            &format!("rules, a reading through {rules} with two windows"),
+            "ns",
+            target,
+            values,
+        ));
     }
     for rules in [1, 100] {
         let values = repeat(runs, || naive::nanos(rules))?;

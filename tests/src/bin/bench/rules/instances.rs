@@ -25,6 +25,9 @@ pub(super) fn bytes() -> Result<f64> {
         drop(engine.take_changes());
     }
     let after = status_bytes(std::process::id(), "VmRSS")?;
-    anyhow::ensure!(engine.rules().iter().map(|rule| rule.instances).sum::<usize>() == INSTANCES, "instances");
+    anyhow::ensure!(
+        engine.rules().iter().map(|rule| rule.instances).sum::<usize>() == INSTANCES,
+        "instances"
+    );
     Ok(after.saturating_sub(before) as f64 / INSTANCES as f64)
 }

@@ -15,7 +15,10 @@ pub(super) fn nanos(rules: usize) -> Result<f64> {
         .map_err(|error| anyhow!("{error}"))?;
     let messages = 200_000 / rules.max(20);
     let payloads: Vec<String> = (0..messages)
-        .map(|n| json!({ "device": "device-1", "metric": format!("metric_{}", n % rules), "value": 20.5 }).to_string())
+        .map(|n| {
+            json!({ "device": "device-1", "metric": format!("metric_{}", n % rules), "value": 20.5 })
+                .to_string()
+        })
         .collect();
     let start = Instant::now();
     for payload in &payloads {
