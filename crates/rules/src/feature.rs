@@ -13,7 +13,7 @@ const SPIKE_SAMPLES: u32 = 64;
 
 /// This function is not to be had with these arguments.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} cannot be calculated with these arguments")]
+#[error("{} cannot be calculated with these arguments, or not yet", .0.name())]
 pub struct FeatureError(pub Function);
 
 /// One function of a series.

@@ -65,7 +65,7 @@ impl Engine {
     fn compile(&mut self, documents: &Documents) -> Loaded {
         let mut loaded = Loaded::default();
         let mut names = BTreeSet::new();
-        self.programs.clear();
+        let before = std::mem::take(&mut self.programs);
         for rule in documents.rules.iter().filter(|rule| rule.runs == self.host) {
             let refused = if !names.insert(&rule.name) {
                 Err("another rule has this name".to_owned())
@@ -80,6 +80,13 @@ impl Engine {
             }
         }
         self.programs.sort_by(|a, b| a.rule.name.cmp(&b.rule.name));
+        for program in &mut self.programs {
+            // What is unchanged goes on counting; one that was disabled gets another chance.
+            let same = before.iter().find(|before| before.name == program.name);
+            if let Some(same) = same.filter(|same| same.fingerprint == program.fingerprint) {
+                (program.evaluations, program.errors) = (same.evaluations, same.errors);
+            }
+        }
         self.repeats = self.programs.iter().any(|program| program.rule.renotify.is_some());
         self.by_metric.clear();
         self.by_other.clear();

@@ -8,6 +8,7 @@ use fieldline_model::{DeviceId, Metric};
 use sha2::{Digest, Sha256};
 
 use crate::condition::{Condition, Kind};
+use crate::feature::Series;
 use crate::schedule::Calendar;
 use crate::template::Template;
 use crate::{Action, FeatureSpec, Function, Input, Rule};
@@ -94,6 +95,9 @@ impl Program {
         let inputs: BTreeSet<Input> = program.conditions().flat_map(Condition::inputs).cloned().collect();
         program.inputs = inputs.into_iter().collect();
         program.silences = program.features().filter_map(silence).collect();
+        for spec in program.all_features() {
+            Series::new(2).require(spec).map_err(|error| error.to_string())?;
+        }
         Ok(program)
     }
 
