@@ -27,7 +27,7 @@ pub(crate) async fn check(args: &RulesCheckArgs) -> anyhow::Result<()> {
         print(&format!("{lines}{} rules, {errors} that cannot be used\n", documents.rules.len()))?;
     }
     if errors > 0 {
-        bail!("{errors} findings are errors");
+        bail!("not all of these rules can be used");
     }
     Ok(())
 }

@@ -116,7 +116,7 @@ fn a_mistake_is_told_with_its_place() -> Result<()> {
         Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
     };
     for (condition, place) in [
-        ("temperature > 80 &&", "line 1, column 19"),
+        ("temperature > 80 &&", "line 1, column 20"),
         ("avgg(temperature, '5m') > 1.0", "avg"),
         ("temperature > ", "line 1"),
         ("device('a').b.c > 1", "a"),
