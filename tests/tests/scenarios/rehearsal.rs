@@ -119,7 +119,6 @@ fn a_mistake_is_told_with_its_place() -> Result<()> {
         ("temperature > 80 &&", "line 1, column 20"),
         ("avgg(temperature, '5m') > 1.0", "avg"),
         ("temperature > ", "line 1"),
-        ("device('a').b.c > 1", "a"),
     ] {
         let (fine, said) = check(&format!("[[rules]]\nname = \"a\"\nwhen = \"{condition}\"\n"))?;
         ensure!(!fine && said.contains("a: error: when") && said.contains(place), "{condition}: {said}");
