@@ -174,7 +174,7 @@ pub enum RulesCommand {
     /// Check files of rules, and say what they cost
     Check(RulesCheckArgs),
     /// See when rules would have fired
-    Test(RulesTestArgs),
+    Test(Box<RulesTestArgs>),
 }
 
 /// Flags of the list.
