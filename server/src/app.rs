@@ -23,6 +23,7 @@ use crate::data_plane::{self, DataPlane};
 use crate::functions::{self, Invoker, Line};
 use crate::http;
 use crate::retention;
+use crate::rules_desk::RulesDesk;
 use crate::waiting::Waiting;
 
 /// How long open requests may take to end at shutdown.
@@ -37,9 +38,23 @@ pub struct Server {
     work: watch::Sender<bool>,
     door_tasks: Vec<JoinHandle<()>>,
     work_tasks: Vec<JoinHandle<()>>,
-    /// None where the functions run elsewhere.
-    last_word: Option<Ending>,
+    /// What ends after the work, in this order.
+    last_words: Vec<Ending>,
     store: Option<Arc<SqliteStore>>,
+    rules: Option<Rules>,
+}
+
+/// The rules of a running server, from outside.
+#[derive(Debug, Clone)]
+pub struct Rules(RulesDesk);
+
+impl Rules {
+    /// Reads the files of rules again; what cannot be used is in the log.
+    pub async fn reload(&self) {
+        if let Err(error) = self.0.reload().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "rules were not read again");
+        }
+    }
 }
 
 impl Server {
@@ -60,17 +75,19 @@ impl Server {
             work,
             door_tasks: Vec::new(),
             work_tasks: Vec::new(),
-            last_word: None,
+            last_words: Vec::new(),
             store: None,
+            rules: None,
         };
         let parts = match config.functions.clone() {
             Some(functions) => server.start_with_functions(&config, functions, ending),
             None => {
                 let site = Site::start(&config, &closing, ending).await?;
                 server.work_tasks.extend(site.work);
-                server.last_word = Some(site.last_word);
+                server.last_words = site.last_words;
                 server.start_retention(&config, &site.store, closing.clone());
                 server.store = Some(site.store);
+                server.rules = Some(Rules(site.rules));
                 site.parts
             }
         };
@@ -98,6 +115,11 @@ impl Server {
         self.addresses.http
     }
 
+    /// The rules; none where the functions run elsewhere.
+    pub fn rules(&self) -> Option<Rules> {
+        self.rules.clone()
+    }
+
     /// Takes nothing more in, finishes what is in hand, and closes the store.
     pub async fn stop(self) {
         self.doors.send_replace(true);
@@ -112,10 +134,12 @@ impl Server {
         for task in self.work_tasks {
             finished(task.await);
         }
-        if let Some((ending, task)) = self.last_word {
+        for (ending, task) in self.last_words {
             ending.send_replace(true);
             finished(task.await);
         }
+        // It holds the store.
+        drop(self.rules);
         if let Some(store) = self.store
             && let Err(error) = store.close().await
         {

@@ -1,7 +1,9 @@
 //! The flags of the `fieldline` command.
 
+mod alarms;
 mod certs;
 mod config;
+mod rehearse;
 mod send;
 mod things;
 
@@ -13,8 +15,15 @@ use fieldline_model::{DeviceId, GatewayId, Metric};
 
 use crate::config::{Endpoint, parse_listen};
 
+pub use alarms::{
+    AckArgs, AlarmArgs, AlarmsArgs, AlarmsCommand, AlarmsListArgs, CommentArgs, HistoryArgs, RulesArgs,
+    RulesCommand, RulesListArgs, SeverityArg, ShelveArgs,
+};
 pub use certs::{CertsArgs, CertsCommand, InitArgs, IssueArgs, ListArgs, RevokeArgs};
 pub use config::{ConfigArgs, ConfigCommand, DiffArgs, PushArgs, RollbackArgs, ShowArgs};
+pub use rehearse::{
+    AnalyzeArgs, FiltersArgs, FiltersCommand, FiltersTestArgs, PastArgs, RulesCheckArgs, RulesTestArgs,
+};
 pub use send::{CommandsArgs, SendArgs};
 pub use things::{
     ShadowArgs, ShadowCommand, ShadowUpdateArgs, ShadowWatchArgs, ThingArgs, ThingsAddArgs, ThingsArgs,
@@ -49,12 +58,20 @@ pub enum Command {
     Commands(CommandsArgs),
     /// Publish a recorded CSV file as a device
     Replay(ReplayArgs),
+    /// See what a gateway's filters would have sent
+    Filters(FiltersArgs),
+    /// Run a window function or a detector over stored history, and draw it
+    Analyze(AnalyzeArgs),
     /// Configure gateways from afar: push, diff, show, history, rollback
     Config(ConfigArgs),
     /// The site's own certificates: init, issue, revoke, list
     Certs(CertsArgs),
     /// List, show, add and remove things
     Things(ThingsArgs),
+    /// List, acknowledge, shelve and remark on alarms, and show what happened to them
+    Alarms(AlarmsArgs),
+    /// List the rules, have them read again, check files of them, and see when they would have fired
+    Rules(RulesArgs),
     /// Get, update, delete and watch device shadows
     Shadow(ShadowArgs),
     /// What is done once in an AWS account
@@ -278,6 +295,20 @@ pub struct ReplayArgs {
     /// Publish as this device
     #[arg(long)]
     pub device: DeviceId,
+    /// Its columns.
+    #[command(flatten)]
+    pub columns: ColumnArgs,
+    /// How many times faster than recorded, or "max"
+    #[arg(long, value_name = "FACTOR", default_value = "max", value_parser = speed)]
+    pub speed: Speed,
+    /// Where to publish: an agent or a server
+    #[arg(long, value_name = "URL", default_value = "mqtt://127.0.0.1:1883")]
+    pub agent: String,
+}
+
+/// What the columns of a CSV file mean.
+#[derive(Debug, Clone, Args)]
+pub struct ColumnArgs {
     /// The metric, where the file has one column of values
     #[arg(long, conflicts_with = "map")]
     pub metric: Option<Metric>,
@@ -287,12 +318,6 @@ pub struct ReplayArgs {
     /// The column of times: "2013-12-02 21:15:00" (UTC), RFC 3339, or the epoch in s, ms, us or ns
     #[arg(long, value_name = "COLUMN", default_value = "timestamp")]
     pub time_column: String,
-    /// How many times faster than recorded, or "max"
-    #[arg(long, value_name = "FACTOR", default_value = "max", value_parser = speed)]
-    pub speed: Speed,
-    /// Where to publish: an agent or a server
-    #[arg(long, value_name = "URL", default_value = "mqtt://127.0.0.1:1883")]
-    pub agent: String,
 }
 
 fn column_map(text: &str) -> Result<(String, Metric), String> {
@@ -347,7 +372,7 @@ mod tests {
             "60",
         ]);
         let Command::Replay(args) = cli.command else { panic!() };
-        assert_eq!(args.map.len(), 2);
+        assert_eq!(args.columns.map.len(), 2);
         assert_eq!(args.speed, Speed::Times(60.0));
         for wrong in [["--speed", "0"], ["--speed", "fast"], ["--map", "ab"], ["--map", "a=b/c"]] {
             let flags = ["fieldline", "replay", "x.csv", "--device", "d"].into_iter().chain(wrong);

@@ -1,5 +1,6 @@
 //! The query commands: ask the server, print the answer.
 
+pub mod alarms;
 pub mod shadow;
 pub mod things;
 
@@ -7,17 +8,19 @@ use std::io::{IsTerminal, Write};
 use std::time::SystemTime;
 
 use anyhow::Context;
+use fieldline_chart::{Chart, Line};
 use fieldline_model::{DeviceId, Metric, Timestamp};
 use serde_json::{Value, json};
 
 use crate::cli::{DevicesArgs, LedgerArgs, QueryArgs};
 use crate::client::{Api, encoded};
+use crate::stored::{Query, moment};
 use crate::view;
 
 /// How many values are shown where nothing is said.
 const SHOWN: usize = 20;
-/// How many values are asked for at once.
-const PAGE: usize = 10_000;
+/// How many rows of characters a chart has.
+const CHART_ROWS: u32 = 10;
 /// The first look back for the last values, in milliseconds; widened fourfold until it holds enough.
 const LOOK_BACK_MS: i64 = 10_000;
 
@@ -74,11 +77,20 @@ fn drawing(points: &[(i64, Value)]) -> String {
     if !std::io::stdout().is_terminal() {
         return String::new();
     }
-    let numbers: Vec<(i64, f64)> =
-        points.iter().filter_map(|(time, value)| Some((*time, value.as_f64()?))).collect();
-    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(80);
-    let chart = view::chart(&numbers, columns);
-    if chart.is_empty() { chart } else { chart + "\n" }
+    let number =
+        |(millis, value): &(i64, Value)| Some((Timestamp::from_millis(*millis).ok()?, value.as_f64()?));
+    let points: Vec<_> = points.iter().filter_map(number).collect();
+    if points.len() < 2 {
+        return String::new();
+    }
+    let lines = vec![Line { name: String::new(), points }];
+    format!("{}\n", on_terminal(&Chart { lines, ..Chart::default() }))
+}
+
+/// The chart as wide as the terminal, with some room for the labels at its right.
+pub(crate) fn on_terminal(chart: &Chart) -> String {
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(80_u32);
+    chart.to_text(columns.saturating_sub(12), CHART_ROWS)
 }
 
 async fn latest(api: &Api, device: &DeviceId) -> anyhow::Result<Value> {
@@ -158,50 +170,8 @@ fn newest(latest: &Value, metric: &Metric) -> anyhow::Result<Option<i64>> {
     anyhow::bail!("the device has no metric \"{metric}\"; it has: {}", known.join(", "))
 }
 
-/// A time as the API takes it; an age counts back from now.
-fn moment(text: &str, now: Timestamp) -> anyhow::Result<String> {
-    if text.parse::<i64>().is_ok() || text.parse::<Timestamp>().is_ok() {
-        return Ok(text.to_owned());
-    }
-    let age = humantime::parse_duration(text).map_err(|_no_duration| {
-        anyhow::anyhow!("{text:?} is neither a time such as 2026-11-22T10:00:00Z, nor epoch milliseconds, nor an age such as 24h")
-    })?;
-    let nanos = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-    Ok(now.saturating_add_nanos(-nanos).millis().to_string())
-}
-
-/// A request for one series.
-struct Query {
-    path: String,
-}
-
-impl Query {
-    fn new(device: &DeviceId, metric: &Metric) -> Self {
-        let (device, metric) = (encoded(device.as_str()), encoded(metric.as_str()));
-        Self { path: format!("/api/v1/series?device={device}&metric={metric}") }
-    }
-
-    fn add(&mut self, key: &str, value: &str) {
-        self.path.push_str(&format!("&{key}={}", encoded(value)));
-    }
-
-    async fn pages(&self, api: &Api, limit: usize) -> anyhow::Result<Vec<(i64, Value)>> {
-        let mut points = Vec::new();
-        let mut next = String::new();
-        loop {
-            let page = PAGE.min(limit - points.len());
-            let answer = api.get(&format!("{}&limit={page}{next}", self.path)).await?;
-            points.extend(view::points(&answer));
-            match answer.get("next").and_then(Value::as_str) {
-                Some(cursor) if points.len() < limit => next = format!("&next={}", encoded(cursor)),
-                _ => return Ok(points),
-            }
-        }
-    }
-}
-
 /// A reader that has seen enough (`| head`) is no failure.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
@@ -211,16 +181,6 @@ fn print(text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_may_be_ages() {
-        let now = Timestamp::from_millis(1_000_000_000).unwrap();
-        assert_eq!(moment("15m", now).unwrap(), (1_000_000_000 - 900_000).to_string());
-        for kept in ["2026-11-22T10:00:00Z", "1795341600000"] {
-            assert_eq!(moment(kept, now).unwrap(), kept);
-        }
-        assert!(moment("yesterday", now).is_err());
-    }
 
     #[test]
     fn an_unknown_metric_is_told_with_the_known_ones() {

@@ -10,6 +10,7 @@ mod state;
 mod work;
 
 pub(crate) use desk::{CommandDesk, DeviceResponse};
+pub(crate) use execution::Order;
 pub(crate) use http::router;
-pub(crate) use state::Limits;
+pub(crate) use state::{Limits, Refused};
 pub(crate) use work::Service;

@@ -1,5 +1,10 @@
 //! Everything that can be set in `fieldline.toml`, with its unit, its default and its limits.
 
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::certs;
 pub use crate::functions::{Endpoint, EndpointError};
+pub use rules::{RulesSettings, TargetSettings};
 
 /// The configuration of the on-premise server.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,6 +35,10 @@ pub struct Config {
     pub registry: RegistrySettings,
     /// What the server shows of things in their shadows by itself.
     pub shadows: ShadowSettings,
+    /// Rules, and the alarms that come of them.
+    pub rules: RulesSettings,
+    /// Whom rules tell, by name.
+    pub targets: BTreeMap<String, TargetSettings>,
     /// Where the functions run, for instance `http://127.0.0.1:9000`; none: in this process, with
     /// the store. Blocks and books then become asynchronous invocations of `ingest` there,
     /// `/api/v1/*` becomes calls of `query`, and `data`, `gateway` and `store` mean nothing.
@@ -199,6 +209,14 @@ pub enum ConfigError {
         /// The address.
         address: SocketAddr,
     },
+    /// A target cannot be used.
+    #[error("targets.{name}: {reason}")]
+    Target {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A number is outside its limits.
     #[error("{key} = {value}: {expected}")]
     Limit {
@@ -245,6 +263,11 @@ impl Config {
         if let Some(address) = self.http.tls_listen.filter(|_| self.mqtt.tls.is_none()) {
             return Err(ConfigError::NoIdentity { address });
         }
+        for (name, target) in &self.targets {
+            if let Some(reason) = target.fault() {
+                return Err(ConfigError::Target { name: name.clone(), reason });
+            }
+        }
         let body = self.http.body_bytes_max as u64;
         if !(1024..=1 << 30).contains(&body) {
             let expected = "must be 1024 (1 KiB) to 1073741824 (1 GiB)";
@@ -259,19 +282,24 @@ impl Config {
         let bounds = [
             ("invoke.in_flight_max", invoke.in_flight_max as u64, 1..=10_000, "must be 1 to 10000"),
             ("invoke.timeout_ms", invoke.timeout_ms, 10..=900_000, "must be 10 to 900000 (15 minutes)"),
+            (
+                "rules.history_lines_max",
+                self.rules.history_lines_max as u64,
+                100..=200_000,
+                "must be 100 to 200000",
+            ),
             ("invoke.patience_ms", invoke.patience_ms, 10..=900_000, "must be 10 to 900000 (15 minutes)"),
         ];
-        let every_ms = self.shadows.telemetry_every.map(|every| u64::try_from(every.as_millis()));
-        let every_ms = every_ms.map(|every_ms| every_ms.unwrap_or(u64::MAX));
-        let every = every_ms.map(|every_ms| {
-            (
-                "shadows.telemetry_every",
-                every_ms,
-                100..=86_400_000,
-                "must be 100ms to 1day, or off (told in ms)",
-            )
-        });
-        for (key, value, bounds, expected) in bounds.into_iter().chain(every) {
+        let every = |key, every: Option<Duration>| {
+            let every_ms = every.map(|every| u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+            let expected = "must be 100ms to 1day, or off (told in ms)";
+            every_ms.map(|every_ms| (key, every_ms, 100..=86_400_000, expected))
+        };
+        let every = [
+            every("shadows.telemetry_every", self.shadows.telemetry_every),
+            every("rules.look_every", self.rules.look_every),
+        ];
+        for (key, value, bounds, expected) in bounds.into_iter().chain(every.into_iter().flatten()) {
             if !bounds.contains(&value) {
                 return Err(ConfigError::Limit { key, value, expected });
             }
@@ -290,6 +318,8 @@ impl Default for Config {
             store: StoreSettings::default(),
             registry: RegistrySettings::default(),
             shadows: ShadowSettings::default(),
+            rules: RulesSettings::default(),
+            targets: BTreeMap::new(),
             functions: None,
             invoke: InvokeSettings::default(),
         }
@@ -348,85 +378,4 @@ pub fn parse_listen(text: &str) -> Result<Option<SocketAddr>, String> {
     text.parse().map(Some).map_err(|_not_an_address| {
         format!("\"{text}\" is neither an address such as 127.0.0.1:1884 nor \"off\"")
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use edge_agent::settings::parse;
-
-    #[test]
-    fn an_empty_file_is_the_default_and_the_default_is_sound() {
-        let config: Config = parse("").unwrap();
-        assert_eq!(config.mqtt.listen, Some("127.0.0.1:1884".parse().unwrap()));
-        assert_eq!(config.http.listen, Some("127.0.0.1:8080".parse().unwrap()));
-        config.check().unwrap();
-    }
-
-    #[test]
-    fn a_full_file_reads_as_written() {
-        let config: Config = parse(
-            r#"
-            data = "/var/lib/fieldline"
-            gateway = "hall"
-            functions = "http://127.0.0.1:9000"
-            [mqtt]
-            listen = "off"
-            [mqtt.tls]
-            certificate = "server.pem"
-            key = "server.key"
-            client_ca = "ca.pem"
-            [mqtt.limits]
-            receive_maximum = 50
-            [http]
-            listen = "127.0.0.1:0"
-            [store]
-            retention_days = 400
-            [invoke]
-            timeout_ms = 5000
-            [registry]
-            devices = "known"
-            "#,
-        )
-        .unwrap();
-        config.check().unwrap();
-        assert_eq!(config.mqtt.listen, None);
-        assert_eq!(config.mqtt.tls.unwrap().listen.port(), 8883);
-        assert_eq!(config.mqtt.limits.receive_maximum, 50);
-        assert_eq!(config.store.retention_days, Some(400));
-        assert_eq!(config.registry.devices, Devices::Known);
-        assert_eq!(config.functions.unwrap().to_string(), "http://127.0.0.1:9000");
-        assert_eq!((config.invoke.timeout_ms, config.invoke.in_flight_max), (5000, 64));
-    }
-
-    #[test]
-    fn beyond_loopback_an_identity_is_needed() {
-        for text in ["[mqtt]\nlisten = \"0.0.0.0:1884\"", "[http]\nlisten = \"[::]:8080\""] {
-            let error = parse::<Config>(text).unwrap().check().unwrap_err().to_string();
-            assert!(error.contains("reachable from other machines"), "{error}");
-        }
-    }
-
-    #[test]
-    fn impossible_settings_are_refused_by_key() {
-        for (text, key) in [
-            ("[http]\nbody_bytes_max = 10", "http.body_bytes_max"),
-            ("[mqtt]\nwaiting_bytes_max = 10", "mqtt.waiting_bytes_max"),
-            ("[invoke]\nin_flight_max = 0", "invoke.in_flight_max"),
-            ("[invoke]\npatience_ms = 1", "invoke.patience_ms"),
-            ("[shadows]\ntelemetry_every = \"99ms\"", "shadows.telemetry_every"),
-            ("[shadows]\ntelemetry_every = \"2days\"", "shadows.telemetry_every"),
-        ] {
-            let error = parse::<Config>(text).unwrap().check().unwrap_err().to_string();
-            assert!(error.starts_with(key), "{text}: {error}");
-        }
-        let error = parse::<Config>("[mqtt]\nlisten = \"here\"").unwrap_err();
-        assert!(error.starts_with("line 2: \"here\" is neither an address"), "{error}");
-        let error = parse::<Config>("[shadows]\ntelemetry_every = \"often\"").unwrap_err();
-        assert!(error.contains("neither a duration such as 10s"), "{error}");
-        let off: Config = parse("[shadows]\ntelemetry_every = \"off\"").unwrap();
-        assert_eq!(off.shadows.telemetry_every, None);
-        let error = parse::<Config>("functions = \"https://x\"").unwrap_err();
-        assert!(error.contains("plain http only"), "{error}");
-    }
 }

@@ -7,8 +7,12 @@ use std::sync::Arc;
 
 use fieldline_model::Reason;
 use fieldline_mqtt::Stats;
+use fieldline_rules::RuleState;
 use metrics::{Counter, Gauge, counter, gauge, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// Rules that have counters of their own.
+const RULES_SHOWN: usize = 200;
 
 /// The server's counters. Cheap to clone.
 #[derive(Clone)]
@@ -112,6 +116,37 @@ impl Counters {
             Some(storage::Outcome::Quarantined) => self.quarantined(Reason::Malformed, 1),
             None => {}
         }
+    }
+
+    /// Shows how rules fare: each of the first ones by its name, the others together.
+    pub(crate) fn rules(&self, states: &[RuleState], outbox: usize) {
+        with_local_recorder(self.recorder.as_ref(), || {
+            let (shown, others) = states.split_at(states.len().min(RULES_SHOWN));
+            for state in shown {
+                let rule = || state.rule.name.clone();
+                counter!("fieldline_rule_evaluations_total", "rule" => rule()).absolute(state.evaluations);
+                counter!("fieldline_rule_nanoseconds_total", "rule" => rule()).absolute(state.nanos);
+                counter!("fieldline_rule_errors_total", "rule" => rule()).absolute(state.errors);
+                let disabled = f64::from(u8::from(state.disabled.is_some()));
+                gauge!("fieldline_rule_disabled", "rule" => rule()).set(disabled);
+            }
+            if !others.is_empty() {
+                let evaluations = others.iter().map(|state| state.evaluations).sum();
+                counter!("fieldline_rule_evaluations_total", "rule" => "(others)").absolute(evaluations);
+                let errors = others.iter().map(|state| state.errors).sum();
+                counter!("fieldline_rule_errors_total", "rule" => "(others)").absolute(errors);
+            }
+            let instances: usize = states.iter().map(|state| state.instances).sum();
+            gauge!("fieldline_rule_instances").set(instances as f64);
+            gauge!("fieldline_rule_outbox").set(outbox as f64);
+        });
+    }
+
+    /// Counts a notification by what became of it: `delivered`, `retried`, `refused`.
+    pub(crate) fn notification(&self, result: &'static str) {
+        with_local_recorder(self.recorder.as_ref(), || {
+            counter!("fieldline_notifications_total", "result" => result).increment(1);
+        });
     }
 
     /// Everything in Prometheus's text format.

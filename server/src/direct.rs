@@ -18,6 +18,7 @@ use crate::broker::now;
 use crate::counters::Counters;
 use crate::quarantine::QuarantineDesk;
 use crate::registry::Sightings;
+use crate::rules_desk::RulesDesk;
 use crate::stop;
 use crate::waiting::Place;
 
@@ -35,6 +36,8 @@ pub(crate) enum Done {
     Device(Answer),
     /// An HTTP request, for its answer.
     Request(oneshot::Sender<Result<(), NotStored>>),
+    /// The rules, which evaluate it themselves and must not wait for themselves.
+    Derived(oneshot::Sender<Result<(), NotStored>>),
 }
 
 /// Why readings were not stored.
@@ -57,7 +60,7 @@ impl Done {
                 answer.reject(PublishError::NotAuthorized);
             }
             // A client that has hung up needs no answer.
-            (Self::Request(sender), outcome) => drop(sender.send(outcome)),
+            (Self::Request(sender) | Self::Derived(sender), outcome) => drop(sender.send(outcome)),
         }
     }
 }
@@ -121,10 +124,11 @@ impl Direct {
     }
 }
 
-/// The own stream: numbers readings, packs them and writes them.
+/// The own stream: numbers readings, packs them, writes them and has the rules evaluate them.
 pub(crate) struct OwnStream {
     store: Arc<dyn TimeSeriesStore>,
     ledger: Arc<dyn Ledger>,
+    rules: RulesDesk,
     counters: Counters,
     sightings: Sightings,
     stream: StreamId,
@@ -136,11 +140,12 @@ impl OwnStream {
         gateway: &GatewayId,
         store: Arc<dyn TimeSeriesStore>,
         ledger: Arc<dyn Ledger>,
+        rules: RulesDesk,
         counters: Counters,
         sightings: Sightings,
     ) -> Result<Self, StoreError> {
         let own = ledger.own_stream(gateway, now()).await?;
-        Ok(Self { store, ledger, counters, sightings, stream: own.stream, next_seq: own.next_seq })
+        Ok(Self { store, ledger, rules, counters, sightings, stream: own.stream, next_seq: own.next_seq })
     }
 
     /// Works the line until `stopping`, and then what is in it.
@@ -149,12 +154,14 @@ impl OwnStream {
         mut line: mpsc::UnboundedReceiver<Offer>,
         mut stopping: watch::Receiver<bool>,
     ) {
+        let (stored, batches) = mpsc::unbounded_channel();
+        let evaluation = tokio::spawn(evaluate(batches, self.rules.clone()));
         let mut open = true;
         loop {
             tokio::select! {
                 offer = line.recv() => match offer {
-                    Some(offer) => self.commit(offer, &mut line).await,
-                    None => return,
+                    Some(offer) => self.commit(offer, &mut line, &stored).await,
+                    None => break,
                 },
                 () = stop::told(&mut stopping), if open => {
                     open = false;
@@ -162,10 +169,19 @@ impl OwnStream {
                 }
             }
         }
+        drop(stored);
+        if let Err(error) = evaluation.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the evaluation ended badly");
+        }
     }
 
     /// One commit for everything that waits.
-    async fn commit(&mut self, first: Offer, line: &mut mpsc::UnboundedReceiver<Offer>) {
+    async fn commit(
+        &mut self,
+        first: Offer,
+        line: &mut mpsc::UnboundedReceiver<Offer>,
+        stored: &mpsc::UnboundedSender<Batch>,
+    ) {
         let mut readings = first.rows.len();
         let mut offers = vec![first];
         while readings < COMMIT_READINGS_MAX {
@@ -174,12 +190,14 @@ impl OwnStream {
             offers.push(offer);
         }
         match self.store_all(&offers).await {
-            Ok(()) => offers.into_iter().for_each(|offer| offer.done.settle(Ok(()))),
+            Ok(blocks) => hand_on(blocks, offers, stored),
             // One that the store can never take must not hold up the others.
             Err(StoreError::Refused { .. }) if offers.len() > 1 => {
                 for offer in offers {
-                    let outcome = self.store_all(std::slice::from_ref(&offer)).await;
-                    offer.done.settle(outcome.map_err(|_told| NotStored::Failed));
+                    match self.store_all(std::slice::from_ref(&offer)).await {
+                        Ok(blocks) => hand_on(blocks, vec![offer], stored),
+                        Err(_told) => offer.done.settle(Err(NotStored::Failed)),
+                    }
                 }
             }
             Err(_) => offers.into_iter().for_each(|offer| offer.done.settle(Err(NotStored::Failed))),
@@ -187,10 +205,11 @@ impl OwnStream {
     }
 
     /// One block after the other, so that a failure leaves no hole in the stream.
-    async fn store_all(&mut self, offers: &[Offer]) -> Result<(), StoreError> {
-        for block in self.pack(offers) {
+    async fn store_all(&mut self, offers: &[Offer]) -> Result<Vec<Arc<ReceivedBlock>>, StoreError> {
+        let blocks = self.pack(offers);
+        for block in &blocks {
             let readings = block.block.seqs().count();
-            if let Err(error) = self.store.write(Arc::clone(&block)).await {
+            if let Err(error) = self.store.write(Arc::clone(block)).await {
                 self.counters.deferred.increment(1);
                 tracing::error!(error = &error as &dyn std::error::Error, "readings were not stored");
                 // A failed commit may have come through all the same: the ledger knows.
@@ -201,9 +220,9 @@ impl OwnStream {
             }
             self.next_seq += readings;
             self.counters.direct_readings.increment(readings);
-            self.sightings.of_block(&block);
+            self.sightings.of_block(block);
         }
-        Ok(())
+        Ok(blocks)
     }
 
     fn pack(&self, offers: &[Offer]) -> Vec<Arc<ReceivedBlock>> {
@@ -228,5 +247,29 @@ impl OwnStream {
         }
         keep(builder);
         blocks
+    }
+}
+
+/// What is stored, and who waits until the rules have seen it.
+struct Batch {
+    blocks: Vec<Arc<ReceivedBlock>>,
+    offers: Vec<Offer>,
+}
+
+/// What waits for the rules is bounded as what waits for the store: an offer keeps its place. What the rules
+/// themselves have derived is settled by being stored.
+fn hand_on(blocks: Vec<Arc<ReceivedBlock>>, offers: Vec<Offer>, stored: &mpsc::UnboundedSender<Batch>) {
+    let (derived, offers): (Vec<Offer>, Vec<Offer>) =
+        offers.into_iter().partition(|offer| matches!(offer.done, Done::Derived(_)));
+    derived.into_iter().for_each(|offer| offer.done.settle(Ok(())));
+    if !offers.is_empty() && stored.send(Batch { blocks, offers }).is_err() {
+        tracing::debug!("readings were stored too late for this run's rules");
+    }
+}
+
+async fn evaluate(mut batches: mpsc::UnboundedReceiver<Batch>, rules: RulesDesk) {
+    while let Some(Batch { blocks, offers }) = batches.recv().await {
+        let outcome = rules.evaluate(blocks).await.map_err(|_not_kept| NotStored::Failed);
+        offers.into_iter().for_each(|offer| offer.done.settle(outcome));
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! The connection's task only puts a message into the line. One task decodes (in order) and waits
 //! for many blocks at once; a second one hands to `storage` whatever has gathered, so that one
-//! commit carries the blocks of all gateways.
+//! commit carries the blocks of all gateways; a third one has the rules evaluate what is stored, while
+//! the next blocks are being stored, and then tells the gateways.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fieldline_model::{GatewayId, Timestamp};
+use fieldline_model::{AckMessage, GatewayId, Timestamp};
 use fieldline_mqtt::{PublishError, Routing};
 use fieldline_store::ReceivedBlock;
 use futures_util::StreamExt;
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::answer::Answer;
 use crate::counters::Counters;
 use crate::registry::Sightings;
+use crate::rules_desk::RulesDesk;
 use crate::stop;
 use crate::waiting::Place;
 
@@ -26,6 +28,8 @@ use crate::waiting::Place;
 const DECODED_MAX: usize = 256;
 /// Blocks that one call of `storage` gets at most.
 const BATCH_MAX: usize = 64;
+/// Batches that are stored and wait for the rules at most.
+const STORED_MAX: usize = 2;
 
 /// A block as it came from a gateway.
 #[derive(Debug)]
@@ -113,9 +117,17 @@ pub(crate) struct StorageQueue {
 
 impl StorageQueue {
     /// Starts the task that feeds `storage`; it ends when the queue is dropped.
-    pub(crate) fn start(context: storage::Context, counters: Counters, sightings: Sightings) -> Self {
+    pub(crate) fn start(
+        context: storage::Context,
+        rules: RulesDesk,
+        counters: Counters,
+        sightings: Sightings,
+    ) -> Self {
         let (blocks, line) = mpsc::channel(DECODED_MAX);
-        tokio::spawn(feed(line, context, counters, sightings));
+        let (stored, batches) = mpsc::channel(STORED_MAX);
+        let acks = Arc::clone(&context.acks);
+        tokio::spawn(feed(line, stored, context, counters, sightings));
+        tokio::spawn(evaluate(batches, rules, acks));
         Self { blocks }
     }
 }
@@ -131,27 +143,81 @@ impl BlockQueue for StorageQueue {
     }
 }
 
+/// Acknowledgements of the store that wait for the rules.
+#[derive(Debug, Default)]
+struct HeldAcks(Mutex<Vec<(GatewayId, AckMessage)>>);
+
+impl HeldAcks {
+    fn take(&self) -> Vec<(GatewayId, AckMessage)> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl storage::Acks for HeldAcks {
+    async fn publish(&self, gateway: &GatewayId, ack: &AckMessage) -> Result<(), storage::PortError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((gateway.clone(), ack.clone()));
+        Ok(())
+    }
+}
+
+/// Blocks that `storage` has settled, in their order.
+struct Batch {
+    blocks: Vec<Arc<ReceivedBlock>>,
+    answers: Vec<(Result<(), PortError>, Stored)>,
+    acks: Vec<(GatewayId, AckMessage)>,
+}
+
 async fn feed(
     mut line: mpsc::Receiver<(Arc<ReceivedBlock>, Stored)>,
+    stored: mpsc::Sender<Batch>,
     context: storage::Context,
     counters: Counters,
     sightings: Sightings,
 ) {
+    let held = Arc::new(HeldAcks::default());
+    let context = storage::Context { acks: held.clone(), ..context };
     let mut gathered = Vec::with_capacity(BATCH_MAX);
     while line.recv_many(&mut gathered, BATCH_MAX).await > 0 {
-        let (blocks, answers): (Vec<_>, Vec<Stored>) = gathered.drain(..).unzip();
-        let readings: Vec<u64> =
-            blocks.iter().map(|block: &Arc<ReceivedBlock>| block.block.seqs().count()).collect();
+        let (mut blocks, answers): (Vec<_>, Vec<Stored>) = gathered.drain(..).unzip();
         let outcomes = storage::handle(blocks.clone(), &context).await;
-        let settled = outcomes.into_iter().zip(answers).zip(readings).zip(&blocks);
-        for (((outcome, answer), readings), block) in settled {
-            counters.block(outcome.as_ref().ok(), readings);
-            // Of a block that comes again too: the device may not have been registered the first time.
-            if matches!(outcome, Ok(storage::Outcome::Stored { .. } | storage::Outcome::Duplicate)) {
+        let mut evaluated = Vec::with_capacity(blocks.len());
+        for (outcome, block) in outcomes.iter().zip(&blocks) {
+            counters.block(outcome.as_ref().ok(), block.block.seqs().count());
+            // Of a block that comes again too: the device may not have been registered the first time, and
+            // the rules may not have seen it.
+            let is_stored =
+                matches!(outcome, Ok(storage::Outcome::Stored { .. } | storage::Outcome::Duplicate));
+            if is_stored {
                 sightings.of_block(block);
             }
+            evaluated.push(is_stored);
+        }
+        let mut evaluated = evaluated.into_iter();
+        blocks.retain(|_| evaluated.next().unwrap_or(false));
+        let answers =
+            outcomes.into_iter().map(|outcome| outcome.map(drop).map_err(PortError::from)).zip(answers);
+        let batch = Batch { blocks, answers: answers.collect(), acks: held.take() };
+        if stored.send(batch).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells gateways of what is stored when the rules have seen it. When they could not keep what they have
+/// seen, nothing of the batch is acknowledged: it comes again, and the store knows it by then.
+async fn evaluate(mut batches: mpsc::Receiver<Batch>, rules: RulesDesk, acks: Arc<dyn storage::Acks>) {
+    while let Some(Batch { blocks, answers, acks: held }) = batches.recv().await {
+        let evaluated = rules.evaluate(blocks).await;
+        if evaluated.is_ok() {
+            for (gateway, ack) in held {
+                storage::send(&gateway, &ack, acks.as_ref()).await;
+            }
+        }
+        for (outcome, answer) in answers {
+            let outcome = outcome.and_then(|()| evaluated.map_err(PortError::from));
             // A message whose connection is gone needs no answer.
-            drop(answer.send(outcome.map(drop).map_err(PortError::from)));
+            drop(answer.send(outcome));
         }
     }
 }

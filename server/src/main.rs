@@ -9,7 +9,7 @@ use fieldline_server::cli::{AwsArgs, AwsCommand};
 use fieldline_server::cli::{Cli, Command};
 #[cfg(feature = "aws")]
 use fieldline_server::enroll;
-use fieldline_server::{certify, commands, configure, replay, send, serve, up};
+use fieldline_server::{certify, commands, configure, rehearse, replay, send, serve, up};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -46,9 +46,13 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Send(args) => send::send(&args).await,
             Command::Commands(args) => send::commands(&args).await,
             Command::Replay(args) => replay::replay(&args).await.map(drop),
+            Command::Filters(args) => rehearse::filters(&args).await,
+            Command::Analyze(args) => rehearse::analyze(&args).await,
             Command::Certs(args) => certify::certify(&args).await,
             Command::Config(args) => configure::configure(&args).await,
             Command::Things(args) => commands::things::things(&args).await,
+            Command::Alarms(args) => commands::alarms::alarms(&args).await,
+            Command::Rules(args) => commands::alarms::rules(&args).await,
             Command::Shadow(args) => commands::shadow::shadow(&args).await,
             #[cfg(feature = "aws")]
             Command::Aws(AwsArgs { command: AwsCommand::Enroll(args) }) => enroll::enroll(&args).await,

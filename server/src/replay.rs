@@ -1,6 +1,6 @@
 //! `fieldline replay`: a recorded CSV file, published as a device with its original times.
 
-mod recording;
+pub(crate) mod recording;
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ pub struct Report {
 /// The file or its columns cannot be read, or the connection fails (then nothing is resumed: start
 /// again; a value that is stored twice at one time counts once).
 pub async fn replay(args: &ReplayArgs) -> anyhow::Result<Report> {
-    let mut recording = Recording::open(args)?;
+    let mut recording = Recording::open(&args.file, &args.columns)?;
     let broker: ServerAddress = args.agent.parse()?;
     if broker.tls {
         bail!("--agent {}: a replay speaks plain MQTT only, to an agent on this machine", args.agent);

@@ -1,8 +1,9 @@
 //! `fieldline serve`: the on-premise server alone.
 
 use edge_agent::settings;
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::Server;
+use crate::app::{Rules, Server};
 use crate::cli::{Listen, ServeArgs};
 use crate::config::Config;
 use crate::{descriptors, stop};
@@ -28,10 +29,26 @@ pub async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         }
     }
     println!("ready");
+    let reloads = tokio::spawn(reload_when_told(server.rules()));
     told.await;
+    reloads.abort();
     tracing::info!("stopping");
     server.stop().await;
     Ok(())
+}
+
+/// Reads the rules again at each SIGHUP.
+async fn reload_when_told(rules: Option<Rules>) {
+    let Some(rules) = rules else { return };
+    let mut told = match signal(SignalKind::hangup()) {
+        Ok(told) => told,
+        Err(error) => {
+            return tracing::warn!(%error, "cannot listen for SIGHUP; rules are read when files change");
+        }
+    };
+    while told.recv().await.is_some() {
+        rules.reload().await;
+    }
 }
 
 /// The file, then the flags over it.

@@ -64,7 +64,7 @@ impl Service {
         Ok(found.document(now_s(), request.client_token.as_deref()))
     }
 
-    async fn update(&self, shadow: &ShadowId, payload: &[u8]) -> Result<Value, Error> {
+    pub(crate) async fn update(&self, shadow: &ShadowId, payload: &[u8]) -> Result<Value, Error> {
         let update = Update::parse(payload)?;
         let applied = settled(shadow, self.store.update_shadow(shadow, update, now_s()).await)?;
         let topic = |part| ShadowTopic { shadow: shadow.clone(), operation: ShadowOperation::Update, part };

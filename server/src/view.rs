@@ -1,13 +1,13 @@
 //! What the query commands print. Everything here is text in, text out.
 
-mod chart;
+mod alarms;
 mod commands;
 mod ledger;
 mod series;
 mod table;
 mod things;
 
-pub use chart::chart;
+pub use alarms::{alarm, alarm_history, alarms, rules};
 pub use commands::{command, command_step, commands};
 pub use ledger::ledger;
 pub use series::{csv, devices, latest, points, series_table, time};

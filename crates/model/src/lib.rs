@@ -40,6 +40,6 @@ pub use shadow::{ShadowFilter, ShadowId, ShadowOperation, ShadowPart, ShadowTopi
 pub use stream::{Class, StreamId, UnknownClass};
 pub use timestamp::{TimeError, Timestamp};
 pub use topic::{
-    AckMessage, BOOKS_RULE, DeviceTopic, GatewayTopic, INGEST_RULE, RuleTopic, TopicError, topic_matches,
-    valid_filter,
+    AckMessage, AlarmTopic, BOOKS_RULE, DeviceTopic, GatewayTopic, INGEST_RULE, RuleTopic, TopicError,
+    topic_matches, valid_filter,
 };

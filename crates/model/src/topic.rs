@@ -135,6 +135,37 @@ impl fmt::Display for GatewayTopic {
     }
 }
 
+/// Where alarms are told, retained: `fieldline/alarms/<device>/<rule>`. The alarm as a CloudEvent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlarmTopic {
+    /// Whose alarm.
+    pub device: DeviceId,
+    /// Of which rule: 1 to 64 of `a-z A-Z 0-9 : _ -`.
+    pub rule: String,
+}
+
+impl FromStr for AlarmTopic {
+    type Err = TopicError;
+    fn from_str(topic: &str) -> Result<Self, TopicError> {
+        let is_name = |rule: &str| {
+            let of_names = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_' | b'-');
+            (1..=64).contains(&rule.len()) && rule.bytes().all(of_names)
+        };
+        match topic.strip_prefix("fieldline/alarms/").and_then(|rest| rest.split_once('/')) {
+            Some((device, rule)) if is_name(rule) => {
+                Ok(Self { device: DeviceId::new(device)?, rule: rule.to_owned() })
+            }
+            _ => Err(TopicError::Shape { expected: "fieldline/alarms/<device>/<rule>" }),
+        }
+    }
+}
+
+impl fmt::Display for AlarmTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "fieldline/alarms/{}/{}", self.device, self.rule)
+    }
+}
+
 /// The store's word to a gateway: these sequence numbers of this stream are settled for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AckMessage {
@@ -199,6 +230,11 @@ mod tests {
         let config = format!("fieldline/gw-1/config/{}", "0a".repeat(32));
         for topic in ["fieldline/gw-1/ack", &config] {
             assert_eq!(topic.parse::<GatewayTopic>().unwrap().to_string(), topic);
+        }
+        let alarm = "fieldline/alarms/press-4/oil:hot_2";
+        assert_eq!(alarm.parse::<AlarmTopic>().unwrap().to_string(), alarm);
+        for strange in ["fieldline/alarms/press-4", "fieldline/alarms/press-4/a/b", "fieldline/alarms//a"] {
+            assert!(strange.parse::<AlarmTopic>().is_err(), "{strange}");
         }
         for strange in
             ["fieldline/gw-1", "fieldline/gw-1/config/0A", &config.to_uppercase(), &format!("{config}/x")]

@@ -50,6 +50,7 @@ pub struct Alarm {
     /// Found in readings that came too late for anybody to be told.
     pub mark: Mark,
     /// What was the case when it was raised: source text and value of each metric and function.
+    #[serde(default)]
     pub values: Vec<(String, String)>,
     /// Out of sight until then.
     pub shelved: Option<Shelved>,

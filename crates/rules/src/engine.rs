@@ -1,9 +1,28 @@
 //! The engine: rules, their instances and what is known of the devices.
 
-use fieldline_model::{Class, ReadingRef, Timestamp};
+mod alarms;
+mod device;
+mod evaluate;
+mod keep;
+mod load;
+mod machine;
+mod program;
+mod tell;
+#[cfg(test)]
+mod tests;
+mod wake;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use fieldline_model::{Class, DeviceId, Quality, ReadingRef, Timestamp};
 use serde::Serialize;
 
-use crate::{Alarm, Documents, Effect, Host, Operation, Rule};
+use crate::{Alarm, Documents, Effect, Host, Rule};
+use alarms::Alarms;
+use device::Device;
+use keep::Kept;
+use program::Program;
 
 /// What the engine may grow to.
 #[derive(Debug, Clone)]
@@ -95,71 +114,162 @@ pub struct RestoreError {
 /// See the crate's documentation.
 #[derive(Debug)]
 pub struct Engine {
-    _host: Host,
+    host: Host,
+    limits: Limits,
+    programs: Vec<Program>,
+    /// Rules that name a metric of their own device, by that metric.
+    by_metric: HashMap<Arc<str>, Vec<u32>>,
+    /// Rules that name a metric of another device.
+    by_other: HashMap<(DeviceId, Arc<str>), Vec<u32>>,
+    /// Devices by name, and the places that are free.
+    index: HashMap<DeviceId, u32>,
+    devices: Vec<Option<Device>>,
+    free: Vec<u32>,
+    /// Where the search for a device to forget goes on.
+    hand: usize,
+    instances: usize,
+    groups: HashMap<DeviceId, Vec<String>>,
+    /// Whether a rule tells again of what is still active.
+    repeats: bool,
+    /// When to look after which device, by the host's clock.
+    wakes: BTreeSet<(i64, u32)>,
+    alarms: Alarms,
+    /// What an earlier engine has left, until rules are loaded.
+    kept: Kept,
+    /// Devices with something to write.
+    dirty: HashSet<u32>,
+    gone: Vec<String>,
 }
 
 impl Engine {
     /// An engine without rules, for the rules of one host.
-    pub fn new(host: Host, _limits: Limits) -> Self {
-        Self { _host: host }
+    pub fn new(host: Host, limits: Limits) -> Self {
+        Self {
+            host,
+            limits,
+            programs: Vec::new(),
+            by_metric: HashMap::new(),
+            by_other: HashMap::new(),
+            index: HashMap::new(),
+            devices: Vec::new(),
+            free: Vec::new(),
+            hand: 0,
+            instances: 0,
+            groups: HashMap::new(),
+            repeats: false,
+            wakes: BTreeSet::new(),
+            alarms: Alarms::default(),
+            kept: Kept::default(),
+            dirty: HashSet::new(),
+            gone: Vec::new(),
+        }
     }
 
     /// Takes parts of the state that an earlier engine gave out, in any order; before [`Engine::load`].
-    pub fn restore(&mut self, _key: &str, _value: &[u8]) -> Result<(), RestoreError> {
-        Ok(())
+    ///
+    /// # Errors
+    /// The part is not one of ours, or damaged.
+    pub fn restore(&mut self, key: &str, value: &[u8]) -> Result<(), RestoreError> {
+        let failed = |reason: &str| RestoreError { key: key.to_owned(), reason: reason.to_owned() };
+        match key.strip_prefix("alarm/") {
+            Some(_) => self.alarms.restore(value).map_err(failed),
+            None => self.kept.take(key, value).map_err(failed),
+        }
     }
 
     /// Puts these rules in force instead of those before. Rules whose text is unchanged keep their windows and
     /// alarms; alarms of rules that are gone return.
-    pub fn load(&mut self, _now: Timestamp, _documents: &Documents, _effects: &mut Vec<Effect>) -> Loaded {
-        Loaded::default()
+    pub fn load(&mut self, now: Timestamp, documents: &Documents, effects: &mut Vec<Effect>) -> Loaded {
+        self.replace_rules(now.nanos(), documents, effects)
     }
 
-    /// The groups that a device belongs to, for `groups` of rules; none known at first.
-    pub fn set_groups(&mut self, _device: &str, _groups: &[String]) {}
+    /// The groups that a device belongs to, for `groups` of rules; none known at first. Instances that a device
+    /// has stay until rules are loaded anew.
+    pub fn set_groups(&mut self, device: &str, groups: &[String]) {
+        let Ok(device) = DeviceId::new(device) else { return };
+        if groups.is_empty() {
+            self.groups.remove(&device);
+        } else {
+            self.groups.insert(device.clone(), groups.to_vec());
+        }
+        self.assign(&device);
+    }
 
-    /// Evaluates one reading. `now` is the host's clock, `class` that of the reading's stream.
+    /// Evaluates one reading. `now` is the host's clock. Readings of quality `bad` are passed over, and so is one
+    /// of the latest sixteen of its series that comes again.
     pub fn observe(
         &mut self,
-        _now: Timestamp,
+        now: Timestamp,
         _class: Class,
-        _reading: ReadingRef<'_>,
-        _effects: &mut Vec<Effect>,
+        reading: ReadingRef<'_>,
+        effects: &mut Vec<Effect>,
     ) {
+        if reading.quality == Quality::Bad {
+            return;
+        }
+        let Some((device, metric)) = self.place(reading.device, reading.metric) else { return };
+        self.take_reading(now.nanos(), (device, metric), reading, effects);
+        self.schedule(device);
     }
 
     /// Does what is due by the clock; see [`Engine::wake_at`].
-    pub fn tick(&mut self, _now: Timestamp, _effects: &mut Vec<Effect>) {}
+    pub fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.run_due(now.nanos(), effects);
+    }
 
     /// When [`Engine::tick`] is due next, by the host's clock.
     pub fn wake_at(&self) -> Option<Timestamp> {
-        None
-    }
-
-    /// Does what an operator wishes.
-    pub fn operate(
-        &mut self,
-        _now: Timestamp,
-        id: &str,
-        _by: &str,
-        _operation: &Operation,
-        _effects: &mut Vec<Effect>,
-    ) -> Result<Alarm, OperateError> {
-        Err(OperateError::Unknown(id.to_owned()))
-    }
-
-    /// What has changed since the last call.
-    pub fn take_changes(&mut self) -> Vec<Change> {
-        Vec::new()
+        let device = self.wakes.first().map(|(at, _)| *at);
+        let shelf = self.alarms.next_unshelved();
+        device.into_iter().chain(shelf).min().map(Timestamp::from_nanos)
     }
 
     /// The alarms that are not normal, the newest first.
     pub fn alarms(&self) -> Vec<Alarm> {
-        Vec::new()
+        self.alarms.list()
     }
 
     /// How the rules fare, by name.
     pub fn rules(&self) -> Vec<RuleState> {
-        Vec::new()
+        let states = self.programs.iter().map(|program| RuleState {
+            rule: program.rule.clone(),
+            instances: program.instances,
+            evaluations: program.evaluations,
+            nanos: 0,
+            errors: program.errors,
+            disabled: program.disabled.clone(),
+        });
+        states.collect()
+    }
+
+    /// Where a reading belongs, made where it is new; none where no rule looks at it.
+    fn place(&mut self, device: &str, metric: &str) -> Option<(u32, u32)> {
+        if let Some(number) = self.device_named(device) {
+            let known = self.devices.get(number as usize)?.as_ref()?.index.get(metric).copied();
+            if let Some(metric) = known {
+                return Some((number, metric));
+            }
+        }
+        let id = DeviceId::new(device).ok()?;
+        let named = !self.by_other.is_empty() && self.by_other.contains_key(&(id.clone(), Arc::from(metric)));
+        if !named && !self.is_looked_at(&id, metric) {
+            return None;
+        }
+        let number = self.device(&id);
+        Some((number, self.metric(number, metric)))
+    }
+
+    fn device_named(&self, device: &str) -> Option<u32> {
+        // The map is asked by the text, without making an id of it.
+        self.index.get(device).copied()
+    }
+
+    /// Whether a rule is about this metric of this device.
+    fn is_looked_at(&self, device: &DeviceId, metric: &str) -> bool {
+        let groups = self.groups.get(device).map_or(&[][..], Vec::as_slice);
+        let rules = self.by_metric.get(metric).into_iter().flatten();
+        rules
+            .filter_map(|rule| self.programs.get(*rule as usize))
+            .any(|rule| rule.is_about(device.as_str(), groups))
     }
 }

@@ -16,14 +16,17 @@
 mod alarm;
 mod check;
 mod condition;
+mod detector;
 mod document;
 mod effect;
 mod engine;
+mod feature;
 mod nearest;
 mod schedule;
 mod schema;
 mod spec;
 mod template;
+mod window;
 
 pub use alarm::{Alarm, AlarmEvent, AlarmState, Operation, Shelved, Transition};
 pub use check::{Finding, FindingSeverity, check};
@@ -33,9 +36,11 @@ pub use document::{
 };
 pub use effect::{Effect, EffectId, EffectKind, Mark, Notification};
 pub use engine::{Change, Engine, Limits, Loaded, OperateError, RestoreError, RuleState};
+pub use feature::{FeatureError, Series};
 pub use schedule::{Calendar, ScheduleError};
 pub use schema::schema;
 pub use spec::{
     Argument, COUNT_MAX, COUNT_MIN, EXTENT_MAX, EXTENT_MIN, Extent, FeatureSpec, Function, Input,
 };
 pub use template::{RENDERED_BYTES_MAX, Template, TemplateWords};
+pub use window::{ChunkError, Observed, Retention, Samples};

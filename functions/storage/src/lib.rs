@@ -148,8 +148,13 @@ async fn quarantine(block: &ReceivedBlock, what: &str, context: &Context) -> Res
 /// is logged: the gateway sends the readings again, and is told again.
 pub async fn acknowledge(stream: &StreamId, stored: RangeSet, acks: &dyn Acks) {
     let ack = AckMessage { epoch: stream.epoch, stored };
-    if let Err(error) = acks.publish(&stream.gateway, &ack).await {
+    send(&stream.gateway, &ack, acks).await;
+}
+
+/// Sends an acknowledgement that an implementation of [`Acks`] has held back.
+pub async fn send(gateway: &GatewayId, ack: &AckMessage, acks: &dyn Acks) {
+    if let Err(error) = acks.publish(gateway, ack).await {
         let error: &(dyn std::error::Error + 'static) = error.as_ref();
-        tracing::warn!(%stream, error, "an acknowledgement was not sent");
+        tracing::warn!(%gateway, epoch = ack.epoch, error, "an acknowledgement was not sent");
     }
 }

@@ -28,6 +28,7 @@ use crate::intake::{self, Intake, StorageQueue};
 use crate::quarantine::QuarantineDesk;
 use crate::registry::{self, ControlPlane, Keeper, Sightings, Signer};
 use crate::reported::{Noting, Reported, Stored};
+use crate::rules_desk::{self, AlarmBook, Couriers, RulesDesk};
 use crate::shadows::{self, ShadowDesk};
 use crate::waiting::Waiting;
 
@@ -38,9 +39,10 @@ pub(super) type Ending = (watch::Sender<bool>, JoinHandle<()>);
 pub(super) struct Site {
     pub(super) parts: Parts,
     pub(super) work: Vec<JoinHandle<()>>,
-    /// Shows what the work has come to; told to end when that is finished.
-    pub(super) last_word: Ending,
+    /// What has to be there until the work is finished; told to end then, one after the other.
+    pub(super) last_words: Vec<Ending>,
     pub(super) store: Arc<SqliteStore>,
+    pub(super) rules: RulesDesk,
 }
 
 impl Site {
@@ -66,14 +68,6 @@ impl Site {
         let reported = Reported::new(config.shadows.telemetry_every, counters.clone());
         let noting: Arc<dyn TimeSeriesStore> =
             Arc::new(Noting { store: store.clone(), reported: reported.clone() });
-        let own = OwnStream::open(
-            &config.gateway,
-            noting.clone(),
-            store.clone(),
-            counters.clone(),
-            sightings.clone(),
-        )
-        .await?;
         let (intake, jobs) = Intake::new();
         let (books, reports) = BooksDesk::new();
         let (shadows, requests) = ShadowDesk::new();
@@ -93,12 +87,24 @@ impl Site {
             access: access.clone(),
         });
         let broker = Broker::new(config.mqtt.limits.clone(), desk.clone());
+        let book =
+            AlarmBook::open(store.clone(), broker.clone(), config.gateway.clone(), bounds(config)).await?;
+        let (rules, rules_line) = RulesDesk::new(book.clone());
+        let own = OwnStream::open(
+            &config.gateway,
+            noting.clone(),
+            store.clone(),
+            rules.clone(),
+            counters.clone(),
+            sightings.clone(),
+        )
+        .await?;
         let service = shadows::Service { store: store.clone(), broker: broker.clone() };
         let limits = commands_desk::Limits::default();
         let executions = commands_desk::Service::open(store.clone(), broker.clone(), limits).await?;
         let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(broker.clone()));
         let function = storage::Context { store: noting, ledger: store.clone(), acks: acks.clone() };
-        let queue = StorageQueue::start(function, counters.clone(), sightings.clone());
+        let queue = StorageQueue::start(function, rules.clone(), counters.clone(), sightings.clone());
         let context = ingest::Context {
             limits: fieldline_wire::Limits::default(),
             blocks: Arc::new(queue),
@@ -124,11 +130,34 @@ impl Site {
             tokio::spawn(registry::run_sightings(seen, sightings, keeper.clone(), ending.clone())),
             tokio::spawn(own.run(offers, ending)),
         ];
-        let last_word = last_word(reported, service.clone(), &store);
+        let targets = rules_desk::targets(&config.targets, &broker, &config.gateway);
+        let couriers = Couriers::start(targets, &counters);
+        let outlet = rules_desk::Router::new(book, couriers, commands.clone(), service.clone());
+        let parts = rules_desk::Parts {
+            store: store.clone(),
+            registry: keeper.handle().clone(),
+            direct: direct.clone(),
+            // What rules derive is bounded by what they are given to evaluate, which has its place.
+            waiting: Waiting::new(usize::MAX),
+            counters: counters.clone(),
+            folders: config.rules.folders(&config.data),
+            look_every: config.rules.look_every,
+            targets: config.targets.keys().cloned().collect(),
+        };
+        let last_words =
+            vec![start_rules(parts, outlet, rules_line).await?, last_word(reported, service.clone(), &store)];
         let face = Face { direct, waiting, counters };
-        let inside = Inside { desk, broker: broker.clone(), face, shadows: service, keeper, commands };
+        let inside = Inside {
+            desk,
+            broker: broker.clone(),
+            face,
+            shadows: service,
+            keeper,
+            commands,
+            rules: rules.clone(),
+        };
         let (router, devices) = inside.routers(config, &store, closing).await?;
-        Ok(Self { parts: Parts { broker, router, devices, access }, work, last_word, store })
+        Ok(Self { parts: Parts { broker, router, devices, access }, work, last_words, store, rules })
     }
 }
 
@@ -140,6 +169,7 @@ struct Inside {
     shadows: shadows::Service,
     keeper: Keeper,
     commands: CommandDesk,
+    rules: RulesDesk,
 }
 
 impl Inside {
@@ -150,7 +180,7 @@ impl Inside {
         store: &Arc<SqliteStore>,
         closing: &watch::Receiver<bool>,
     ) -> anyhow::Result<(Router, Router)> {
-        let Self { desk, broker, face, shadows, keeper, commands } = self;
+        let Self { desk, broker, face, shadows, keeper, commands, rules } = self;
         let devices = http::telemetry_routes(face.clone(), config.http.body_bytes_max)
             .merge(shadows::router(shadows.clone()))
             .merge(data_plane::router(DataPlane { desk: desk.clone(), broker: broker.clone() }));
@@ -167,11 +197,27 @@ impl Inside {
             .merge(shadows::router(shadows))
             .merge(gateway_config::router(configs))
             .merge(commands_desk::router(commands, closing.clone()))
+            .merge(rules_desk::router(rules))
             .merge(registry::router(plane))
             .merge(registry::api_router(keeper, store.clone()))
             .merge(certs::router(authority));
         Ok((routes(router, desk, counters, broker), devices))
     }
+}
+
+/// Blocks are acknowledged when the rules have seen them, so that the rules end after the blocks.
+async fn start_rules(
+    parts: rules_desk::Parts,
+    outlet: rules_desk::Router,
+    line: rules_desk::Line,
+) -> anyhow::Result<Ending> {
+    let (ending, told) = watch::channel(false);
+    let service = rules_desk::Service::open(parts, outlet, &line).await?;
+    Ok((ending, tokio::spawn(service.run(line, told))))
+}
+
+fn bounds(config: &Config) -> rules_desk::Bounds {
+    rules_desk::Bounds { lines_max: config.rules.history_lines_max, days_max: config.rules.history_days_max }
 }
 
 /// The shadows follow what has been done, and so end after it.

@@ -122,7 +122,7 @@ impl CommandDesk {
         }
     }
 
-    pub(super) async fn create(&self, order: Order) -> One {
+    pub(crate) async fn create(&self, order: Order) -> One {
         self.ask(|reply| Ask::Create(order, reply)).await
     }
 
@@ -130,7 +130,7 @@ impl CommandDesk {
         self.ask(|reply| Ask::Cancel(id, reply)).await
     }
 
-    pub(super) async fn get(&self, id: ExecutionId) -> One {
+    pub(crate) async fn get(&self, id: ExecutionId) -> One {
         self.ask(|reply| Ask::Get(id, reply)).await
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct Order {
     pub(crate) command: CommandName,
     pub(crate) parameters: Option<Value>,
     pub(crate) timeout_ms: i64,
+    /// The same order has the same id however often it is given; none: each time it is another.
+    pub(crate) id: Option<ExecutionId>,
 }
 
 /// What a device answers. Unknown keys are left alone: AWS's clients send the execution's id and

@@ -82,6 +82,7 @@ async fn create(
         command: body.command,
         parameters: body.parameters,
         timeout_ms: i64::try_from(timeout_s).unwrap_or(i64::MAX).saturating_mul(1000),
+        id: None,
     };
     let execution = face.desk.create(order).await?;
     let location = format!("/api/v1/commands/{}", execution.id);

@@ -87,6 +87,9 @@ impl Book {
 
     /// A new execution. `random` keeps ids from being guessed, and apart from those of another server.
     pub(crate) fn create(&mut self, order: Order, now: i64, random: u64) -> Result<Arc<Execution>, Refused> {
+        if let Some(known) = order.id.as_ref().and_then(|id| self.executions.get(id)) {
+            return Ok(Arc::clone(known));
+        }
         let of_thing = self.open.get(&order.thing).map_or(0, BTreeSet::len);
         if of_thing >= self.limits.open_of_thing {
             return Err(Refused::ThingFull(of_thing));
@@ -95,7 +98,7 @@ impl Book {
             return Err(Refused::Full(self.deadlines.len()));
         }
         let execution = Execution {
-            id: self.fresh_id(now, random),
+            id: order.id.unwrap_or_else(|| self.fresh_id(now, random)),
             thing: order.thing,
             command: order.command,
             parameters: order.parameters,
@@ -279,7 +282,9 @@ impl Book {
 /// The millisecond and the count in an id of [`Book::fresh_id`]; the least for any other.
 fn made(id: &ExecutionId) -> (i64, u16) {
     let digits = id.as_str().replace('-', "");
-    let Ok(bits) = u128::from_str_radix(&digits, 16) else { return (0, 0) };
+    let Some(bits) = u128::from_str_radix(&digits, 16).ok().filter(|bits| (bits >> 76) & 0xf == 7) else {
+        return (0, 0);
+    };
     (i64::try_from(bits >> 80).unwrap_or(0), ((bits >> 64) & 0xfff) as u16)
 }
 

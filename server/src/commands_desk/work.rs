@@ -137,10 +137,13 @@ impl Service {
     /// Does what is asked, in memory; who is to hear of it, unless that waits for a change.
     fn done(&mut self, book: &mut Book, ask: Ask, now: i64) -> Option<Told> {
         Some(match ask {
-            Ask::Create(order, reply) => match book.create(order, now, random()) {
-                Ok(execution) => Told::Created(reply, execution),
-                Err(refused) => Told::One(reply, Err(refused)),
-            },
+            Ask::Create(order, reply) => {
+                let known = order.id.as_ref().is_some_and(|id| book.get(id).is_ok());
+                match book.create(order, now, random()) {
+                    Ok(execution) if !known => Told::Created(reply, execution),
+                    outcome => Told::One(reply, outcome),
+                }
+            }
             Ask::Cancel(id, reply) => Told::One(reply, book.cancel(&id, now)),
             Ask::Get(id, reply) => Told::One(reply, book.get(&id)),
             Ask::Wait(id, status, reply) => match book.get(&id) {

@@ -1,17 +1,17 @@
 //! Reads a recorded CSV file row by row.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use fieldline_model::{Metric, Timestamp};
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 
-use crate::cli::ReplayArgs;
+use crate::cli::ColumnArgs;
 
 /// A file with a line of column names.
-pub(super) struct Recording {
+pub(crate) struct Recording {
     path: PathBuf,
     reader: csv::Reader<File>,
     record: csv::StringRecord,
@@ -21,17 +21,17 @@ pub(super) struct Recording {
 
 /// One line of the file.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Row {
+pub(crate) struct Row {
     /// When, in nanoseconds since the epoch.
-    pub(super) nanos: i64,
+    pub(crate) nanos: i64,
     /// The values that are there, as they will stand in JSON.
-    pub(super) values: Vec<(Metric, String)>,
+    pub(crate) values: Vec<(Metric, String)>,
 }
 
 impl Recording {
     /// Opens the file and finds its columns.
-    pub(super) fn open(args: &ReplayArgs) -> anyhow::Result<Self> {
-        let path = args.file.clone();
+    pub(crate) fn open(path: &Path, args: &ColumnArgs) -> anyhow::Result<Self> {
+        let path = path.to_owned();
         let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(file);
         let names = reader.headers().with_context(|| format!("cannot read {}", path.display()))?.clone();
@@ -56,7 +56,7 @@ impl Recording {
     }
 
     /// The next row; none at the end.
-    pub(super) fn next_row(&mut self) -> anyhow::Result<Option<Row>> {
+    pub(crate) fn next_row(&mut self) -> anyhow::Result<Option<Row>> {
         let more = self.reader.read_record(&mut self.record);
         let line = self.record.position().map_or(0, csv::Position::line);
         if !more.with_context(|| format!("cannot read {} after line {line}", self.path.display()))? {
@@ -99,7 +99,7 @@ fn columns_by_name(
 
 impl Row {
     /// Appends the row as a JSON object. Times keep every digit they had.
-    pub(super) fn write_json(&self, out: &mut String) {
+    pub(crate) fn write_json(&self, out: &mut String) {
         let time = Timestamp::from_nanos(self.nanos);
         if self.nanos % 1_000_000 == 0 {
             out.push_str(&format!("{{\"ts\":{}", time.millis()));
@@ -176,11 +176,11 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
 
-    fn args(path: &std::path::Path, more: &[&str]) -> ReplayArgs {
-        let path = path.to_str().unwrap();
-        let flags = ["fieldline", "replay", path, "--device", "d"].into_iter().chain(more.iter().copied());
+    fn open(path: &Path, more: &[&str]) -> anyhow::Result<Recording> {
+        let text = path.to_str().unwrap();
+        let flags = ["fieldline", "replay", text, "--device", "d"].into_iter().chain(more.iter().copied());
         match Cli::parse_from(flags).command {
-            Command::Replay(args) => args,
+            Command::Replay(args) => Recording::open(path, &args.columns),
             other => panic!("{other:?}"),
         }
     }
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_file_becomes_objects_with_their_times() {
         let file = file("timestamp,value\n2013-12-02 21:15:00,73\n2013-12-02 21:15:00.0005,73.0\n");
-        let mut recording = Recording::open(&args(file.path(), &["--metric", "speed"])).unwrap();
+        let mut recording = open(file.path(), &["--metric", "speed"]).unwrap();
         let mut text = String::new();
         while let Some(row) = recording.next_row().unwrap() {
             row.write_json(&mut text);
@@ -252,19 +252,19 @@ mod tests {
     fn columns_are_mapped_and_a_wrong_one_is_told() {
         let file = file("time,a,b\n1,2,3\n");
         let flags = ["--time-column", "time", "--map", "b=x"];
-        let row = Recording::open(&args(file.path(), &flags)).unwrap().next_row().unwrap().unwrap();
+        let row = open(file.path(), &flags).unwrap().next_row().unwrap().unwrap();
         assert_eq!(row.values, vec![(Metric::new("x").unwrap(), "3".to_owned())]);
-        let error = Recording::open(&args(file.path(), &[])).err().unwrap().to_string();
+        let error = open(file.path(), &[]).err().unwrap().to_string();
         assert!(error.contains("no column \"timestamp\"; there are: time, a, b"), "{error}");
         let flags = ["--time-column", "time", "--metric", "x"];
-        let error = Recording::open(&args(file.path(), &flags)).err().unwrap().to_string();
+        let error = open(file.path(), &flags).err().unwrap().to_string();
         assert!(error.contains("use --map"), "{error}");
     }
 
     #[test]
     fn a_bad_time_is_told_with_its_line() {
         let file = file("timestamp,value\n2013-12-02 21:15:00,1\nsoon,2\n");
-        let mut recording = Recording::open(&args(file.path(), &[])).unwrap();
+        let mut recording = open(file.path(), &[]).unwrap();
         recording.next_row().unwrap();
         let error = recording.next_row().unwrap_err().to_string();
         assert!(error.contains("line 3: \"soon\" is not a time"), "{error}");

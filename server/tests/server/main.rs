@@ -10,6 +10,7 @@ mod https;
 mod identity;
 mod registry;
 mod reported;
+mod rules;
 mod shadow_rules;
 mod shadows;
 mod stand_in;

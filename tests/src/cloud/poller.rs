@@ -95,15 +95,16 @@ async fn round(shared: &Arc<Shared>, queue: &Queue, function: &str, state: &Stat
     state.returned.fetch_add(failed.len() as u64, Ordering::AcqRel);
     let queue = queue.clone();
     tokio::task::spawn_blocking(move || {
-        for message in &messages {
+        // One that cannot be settled comes again by itself; the others must not wait for that, too.
+        let settled = messages.iter().map(|message| {
             let receipt = message["ReceiptHandle"].as_str().context("a receipt")?;
             if failed.contains(message["MessageId"].as_str().unwrap_or_default()) {
-                queue.give_back(receipt)?;
+                queue.give_back(receipt)
             } else {
-                queue.delete(receipt)?;
+                queue.delete(receipt)
             }
-        }
-        Ok(())
+        });
+        settled.collect::<Vec<_>>().into_iter().collect()
     })
     .await?
 }

@@ -21,6 +21,7 @@ mod payloads;
 mod recordings;
 mod refusals;
 mod registry;
+mod rehearsal;
 mod remote_config;
 mod s3_compact;
 mod s3_store;

@@ -13,7 +13,7 @@ fn thing(name: &str) -> ThingName {
 
 fn order(name: &str, timeout_ms: i64) -> Order {
     let command = CommandName::new("reboot").unwrap();
-    Order { thing: thing(name), command, parameters: Some(json!({ "delay_s": 5 })), timeout_ms }
+    Order { thing: thing(name), command, parameters: Some(json!({ "delay_s": 5 })), timeout_ms, id: None }
 }
 
 fn response(status: CommandStatus) -> Response {

@@ -61,7 +61,7 @@ async fn start(store: &Arc<Flaky>) -> (CommandDesk, watch::Sender<bool>, tokio::
 
 fn order(timeout_ms: i64) -> Order {
     let (thing, command) = (ThingName::new("press-4").unwrap(), CommandName::new("reboot").unwrap());
-    Order { thing, command, parameters: None, timeout_ms }
+    Order { thing, command, parameters: None, timeout_ms, id: None }
 }
 
 async fn ids(desk: &CommandDesk) -> Vec<ExecutionId> {

@@ -6,6 +6,7 @@ mod idle;
 mod load;
 mod path;
 mod query;
+mod rules;
 mod shadows;
 mod store;
 mod walk;
@@ -29,7 +30,7 @@ struct Options {
 /// One thing to measure; gives one figure or several.
 type Measurement = fn(u32) -> Result<Vec<Figure>>;
 
-const MEASUREMENTS: [(&str, Measurement); 8] = [
+const MEASUREMENTS: [(&str, Measurement); 9] = [
     ("batched", path::batched),
     ("single", path::single),
     ("uplink", path::uplink),
@@ -37,6 +38,7 @@ const MEASUREMENTS: [(&str, Measurement); 8] = [
     ("backlog", idle::backlog),
     ("store", store::store),
     ("shadows", shadows::shadows),
+    ("rules", rules::rules),
     ("cloud", cloud::cloud),
 ];
 

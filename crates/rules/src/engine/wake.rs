@@ -1,0 +1,197 @@
+//! What happens although no reading comes.
+
+use super::Engine;
+use super::device::Device;
+use super::evaluate::Look;
+use super::machine::Timing;
+use super::tell::SETTLED;
+use crate::Effect;
+
+/// Late readings that pause for so long are over.
+const HISTORY_OVER: i64 = 60_000_000_000;
+
+impl Engine {
+    /// Runs a device's timers before this event time.
+    pub(super) fn advance(&mut self, number: u32, before: i64, now: i64, effects: &mut Vec<Effect>) {
+        while let Some((at, instance)) = self.next_timer(number).filter(|(at, _)| *at < before) {
+            self.fire(Look { device: number, instance, at, now, late: false }, effects);
+        }
+    }
+
+    fn next_timer(&self, number: u32) -> Option<(i64, u32)> {
+        let (at, _, instance) = *self.devices.get(number as usize)?.as_ref()?.timers.first()?;
+        Some((at, instance))
+    }
+
+    fn fire(&mut self, look: Look, effects: &mut Vec<Effect>) {
+        if let Some(device) = self.device_at(look.device) {
+            device.timers.pop_first();
+        }
+        let timing = self.timing(look);
+        let program = self.instance_at(look).map(|instance| {
+            instance.timer = None;
+            instance.dirty = true;
+            instance.program as usize
+        });
+        self.dirty.insert(look.device);
+        let (Some(timing), Some(program)) = (timing, program.and_then(|number| self.programs.get(number)))
+        else {
+            return;
+        };
+        let allowed = self.is_allowed(look, program);
+        let Some(instance) = self.instance_at(look) else { return };
+        if instance.live.phase.deadline(timing).is_some_and(|deadline| deadline <= look.at) {
+            let step = instance.live.phase.elapse(timing, allowed);
+            self.step(look, step, effects);
+            self.retime(look.device, look.instance);
+        } else {
+            instance.silent_until = look.at;
+            self.evaluate(look, effects);
+        }
+    }
+
+    /// Sets the timer of an instance to its next deadline.
+    pub(super) fn retime(&mut self, number: u32, nth: u32) {
+        let next = self.next_deadline(number, nth);
+        let Some(device) = self.device_at(number) else { return };
+        let Some(instance) = device.instances.get_mut(nth as usize) else { return };
+        if instance.timer == next {
+            return;
+        }
+        if let Some(before) = instance.timer.take() {
+            device.timers.remove(&(before, instance.program, nth));
+        }
+        instance.timer = next;
+        if let Some(next) = next {
+            device.timers.insert((next, instance.program, nth));
+        }
+    }
+
+    pub(super) fn retime_all(&mut self, number: u32) {
+        let count = self.device_at(number).map_or(0, |device| device.instances.len());
+        for nth in 0..count {
+            self.retime(number, nth as u32);
+        }
+    }
+
+    fn next_deadline(&self, number: u32, nth: u32) -> Option<i64> {
+        let device = self.devices.get(number as usize)?.as_ref()?;
+        let instance = device.instances.get(nth as usize)?;
+        let program = self.programs.get(instance.program as usize)?;
+        if program.disabled.is_some() {
+            return None;
+        }
+        let own = instance.live.phase.deadline(Timing { hold: program.hold, keep: program.keep });
+        let silences = program.silences.iter().filter_map(|(input, nanos, again)| {
+            let since = self.last_time(device, input)?;
+            if *again {
+                // An age only grows: it is looked at ever more seldom.
+                let looked = instance.silent_until.max(since);
+                return Some(looked.saturating_add((*nanos).max(looked.saturating_sub(since) / 8)));
+            }
+            Some(since.saturating_add(*nanos)).filter(|at| *at > instance.silent_until)
+        });
+        own.into_iter().chain(silences).min()
+    }
+
+    fn last_time(&self, device: &Device, input: &crate::Input) -> Option<i64> {
+        let device = match &input.device {
+            None => device,
+            Some(other) => self.devices.get(*self.index.get(other)? as usize)?.as_ref()?,
+        };
+        let slot = device.live.slots.get(*device.index.get(input.metric.as_str())? as usize)?;
+        slot.value.as_ref().map(|_| slot.time)
+    }
+
+    /// Notes when to look after a device next.
+    pub(super) fn schedule(&mut self, number: u32) {
+        let repeats = self.repeats;
+        let Some(device) = self.device_at(number) else { return };
+        let nothing = device.timers.is_empty() && !device.owed && device.history.is_none() && !repeats;
+        if nothing && device.wake.is_none() {
+            return;
+        }
+        let timer = device.timers.first().map(|(at, ..)| at.saturating_add(device.live.offset));
+        let owed = device.owed.then(|| device.arrived.saturating_add(SETTLED));
+        let history = device.history.as_ref().map(|_| device.arrived.saturating_add(HISTORY_OVER));
+        let repeat = if repeats { self.next_repeat(number) } else { None };
+        let next = timer.into_iter().chain(owed).chain(history).chain(repeat).min();
+        let Some(device) = self.device_at(number) else { return };
+        let before = std::mem::replace(&mut device.wake, next);
+        if before == next {
+            return;
+        }
+        if let Some(before) = before {
+            self.wakes.remove(&(before, number));
+        }
+        if let Some(next) = next {
+            self.wakes.insert((next, number));
+        }
+    }
+
+    fn next_repeat(&self, number: u32) -> Option<i64> {
+        let device = self.devices.get(number as usize)?.as_ref()?;
+        let due = device.instances.iter().filter_map(|instance| {
+            let every = self.programs.get(instance.program as usize)?.rule.renotify?;
+            instance.live.alarm.as_ref()?;
+            Some(instance.live.told_at?.saturating_add(super::program::nanos(every).max(1_000_000_000)))
+        });
+        due.min()
+    }
+
+    pub(super) fn run_due(&mut self, now: i64, effects: &mut Vec<Effect>) {
+        self.unshelve_due(now, effects);
+        while let Some((at, number)) = self.wakes.first().copied().filter(|(at, _)| *at <= now) {
+            self.wakes.remove(&(at, number));
+            let Some(device) = self.device_at(number) else { continue };
+            device.wake = None;
+            let (offset, owed, arrived) = (device.live.offset, device.owed, device.arrived);
+            let (late, instances) = (device.history.is_some(), device.instances.len());
+            // At a deadline, not only after it.
+            self.advance(number, now.saturating_sub(offset).saturating_add(1), now, effects);
+            if owed {
+                self.tell_owed(number, now, effects);
+            }
+            if self.repeats {
+                for instance in 0..instances {
+                    let at = now.saturating_sub(offset);
+                    let look = Look { device: number, instance: instance as u32, at, now, late: false };
+                    let _next = self.repeat(look, effects);
+                }
+            }
+            if late && now.saturating_sub(arrived) >= HISTORY_OVER {
+                self.close_history(number, now, effects);
+            }
+            if let Some(device) = self.device_at(number) {
+                device.dirty = true;
+            }
+            self.dirty.insert(number);
+            self.schedule(number);
+        }
+    }
+
+    /// Late readings are over: what they left active ended with them.
+    fn close_history(&mut self, number: u32, now: i64, effects: &mut Vec<Effect>) {
+        let Some(device) = self.device_at(number) else { return };
+        let at = device.history.as_ref().and_then(|track| track.newest).unwrap_or_default();
+        let count = device.instances.len();
+        for instance in 0..count {
+            let look = Look { device: number, instance: instance as u32, at, now, late: true };
+            let Some(instance) = self.instance_at(look) else { continue };
+            if instance.history.is_some() {
+                instance.dirty = true;
+                self.give_back(look, effects);
+            }
+            if let Some(instance) = self.instance_at(look) {
+                instance.history = None;
+            }
+        }
+        let Some(device) = self.device_at(number) else { return };
+        let keys = device.window_keys(true);
+        device.history = None;
+        for metric in &mut device.metrics {
+            metric.dirty = true;
+        }
+        self.gone.extend(keys);
+    }
+}

@@ -1,0 +1,199 @@
+//! The engine with its state, its outbox, and how far the streams have been read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use fieldline_model::{Class, Timestamp};
+use fieldline_rules::{
+    Alarm, Documents, Effect, Engine, Host, Limits, Loaded, OperateError, Operation, RuleState,
+};
+use fieldline_wire::{Block, Rows};
+
+use crate::outbox::{self, Outbox};
+use crate::positions::{self, Positions};
+use crate::{CommitError, DeliveryError, Outlet, StateStore, Undelivered, order};
+
+/// See the crate's documentation. After an error of any call it is to be opened anew: what it holds is ahead of
+/// what is durable.
+pub struct Runner {
+    engine: Engine,
+    positions: Positions,
+    outbox: Outbox,
+    state: Arc<dyn StateStore>,
+    outlet: Arc<dyn Outlet>,
+    failed: bool,
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner").field("outbox", &self.outbox.len()).finish_non_exhaustive()
+    }
+}
+
+impl Runner {
+    /// Takes the state up where it was left; [`Runner::load`] comes next.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub async fn open(
+        host: Host,
+        limits: Limits,
+        state: Arc<dyn StateStore>,
+        outlet: Arc<dyn Outlet>,
+        _now: Timestamp,
+    ) -> Result<Self, CommitError> {
+        let mut engine = Engine::new(host, limits);
+        let (mut positions, mut outbox) = (Positions::default(), Outbox::default());
+        for (key, value) in state.load().await.map_err(CommitError::Unavailable)? {
+            let read = if key.starts_with(positions::PREFIX) {
+                positions.restore(&key, &value).ok_or_else(|| format!("{key} is no position"))
+            } else if key.starts_with(outbox::PREFIX) {
+                outbox.restore(&key, &value).ok_or_else(|| format!("{key} is no effect"))
+            } else {
+                engine.restore(&key, &value).map_err(|error| error.to_string())
+            };
+            read.map_err(|reason| CommitError::Unavailable(reason.into()))?;
+        }
+        Ok(Self { engine, positions, outbox, state, outlet, failed: false })
+    }
+
+    /// Puts rules in force, see [`Engine::load`].
+    ///
+    /// # Errors
+    /// The state was not committed.
+    pub async fn load(&mut self, now: Timestamp, documents: &Documents) -> Result<Loaded, CommitError> {
+        let mut effects = Vec::new();
+        let loaded = self.engine.load(now, documents, &mut effects);
+        self.finish(now, effects).await?;
+        Ok(loaded)
+    }
+
+    /// Evaluates blocks that have not been evaluated before, in their order, in one commit.
+    ///
+    /// # Errors
+    /// The state was not committed: none of the blocks has been evaluated.
+    pub async fn blocks(
+        &mut self,
+        now: Timestamp,
+        blocks: impl Iterator<Item = &Block>,
+    ) -> Result<(), CommitError> {
+        let mut effects = Vec::new();
+        for block in blocks {
+            if self.positions.advance(&block.stream, block.seqs()) {
+                for reading in order::readings(block) {
+                    self.engine.observe(now, block.class, reading, &mut effects);
+                }
+            }
+        }
+        self.finish(now, effects).await
+    }
+
+    /// Evaluates readings that have no place in a stream.
+    ///
+    /// # Errors
+    /// The state was not committed.
+    pub async fn readings(&mut self, now: Timestamp, class: Class, rows: &Rows) -> Result<(), CommitError> {
+        let mut effects = Vec::new();
+        for reading in rows.iter() {
+            self.engine.observe(now, class, reading, &mut effects);
+        }
+        self.finish(now, effects).await
+    }
+
+    /// Does what is due by the clock: timers of rules, effects that wait; see [`Runner::wake_at`].
+    ///
+    /// # Errors
+    /// The state was not committed.
+    pub async fn tick(&mut self, now: Timestamp) -> Result<(), CommitError> {
+        let mut effects = Vec::new();
+        self.engine.tick(now, &mut effects);
+        self.finish(now, effects).await
+    }
+
+    /// Does what an operator wishes.
+    ///
+    /// # Errors
+    /// Outer: the state was not committed. Inner: see [`Engine::operate`].
+    pub async fn operate(
+        &mut self,
+        now: Timestamp,
+        id: &str,
+        by: &str,
+        operation: &Operation,
+    ) -> Result<Result<Alarm, OperateError>, CommitError> {
+        let mut effects = Vec::new();
+        let outcome = self.engine.operate(now, id, by, operation, &mut effects);
+        self.finish(now, effects).await?;
+        Ok(outcome)
+    }
+
+    /// See [`Engine::set_groups`].
+    pub fn set_groups(&mut self, device: &str, groups: &[String]) {
+        self.engine.set_groups(device, groups);
+    }
+
+    /// When [`Runner::tick`] is due next; the past where something is due at once.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        let at_once = self.outbox.is_dirty().then_some(Timestamp::MIN);
+        self.engine.wake_at().into_iter().chain(self.outbox.due()).chain(at_once).min()
+    }
+
+    /// The alarms that are not normal, the newest first.
+    pub fn alarms(&self) -> Vec<Alarm> {
+        self.engine.alarms()
+    }
+
+    /// How the rules fare, by name.
+    pub fn rules(&self) -> Vec<RuleState> {
+        self.engine.rules()
+    }
+
+    /// How many effects wait to be delivered.
+    pub fn outbox(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// What will never be delivered.
+    pub fn undelivered(&self) -> Undelivered {
+        self.outbox.undelivered
+    }
+
+    /// Commits, then delivers.
+    async fn finish(&mut self, now: Timestamp, effects: Vec<Effect>) -> Result<(), CommitError> {
+        if self.failed {
+            return Err(CommitError::Unavailable("an earlier commit has failed".into()));
+        }
+        self.outbox.put(effects);
+        let mut changes = self.engine.take_changes();
+        changes.extend(self.positions.take_changes());
+        changes.extend(self.outbox.take_changes());
+        if !changes.is_empty() {
+            // Until it is known to be durable, it is not.
+            self.failed = true;
+            self.state.commit(changes).await?;
+            self.failed = false;
+        }
+        self.deliver(now).await;
+        Ok(())
+    }
+
+    /// Delivers what is due, in its order. One that fails holds up no other.
+    async fn deliver(&mut self, now: Timestamp) {
+        let mut last = None;
+        while let Some((number, effect)) = self.outbox.next_due(last, now.nanos()) {
+            last = Some(number);
+            match self.outlet.deliver(effect).await {
+                Ok(()) => self.outbox.done(number),
+                Err(DeliveryError::Later(error)) => {
+                    tracing::debug!(effect = effect.id.0, error = &*error, "effect not delivered yet");
+                    self.outbox.later(number, now.nanos());
+                }
+                Err(DeliveryError::Never(error)) => {
+                    tracing::warn!(effect = effect.id.0, error = &*error, "effect given up");
+                    self.outbox.undelivered.refused += 1;
+                    self.outbox.done(number);
+                }
+            }
+        }
+    }
+}
