@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use fieldline_filter::{Filter, Output};
 use fieldline_model::{Class, Metric, ReadingRef, Reason, Timestamp, ValueRef};
@@ -40,6 +41,8 @@ pub(crate) struct Batch {
     pub(crate) completions: Vec<Completion>,
     pub(crate) counts: Counts,
     pub(crate) windows: Vec<KeptWindow>,
+    /// Nothing has come; only the time has.
+    pub(crate) is_idle: bool,
     /// About how large it is.
     bytes: usize,
 }
@@ -47,6 +50,7 @@ pub(crate) struct Batch {
 impl Batch {
     fn clear(&mut self) {
         self.bytes = 0;
+        self.is_idle = false;
         self.lanes.iter_mut().for_each(Rows::clear);
         self.quarantine.clear();
         self.completions.clear();
@@ -194,16 +198,25 @@ impl Intake {
         self.kick();
     }
 
-    /// Waits for something to commit and swaps it against the emptied `batch`; `false` when the
-    /// intake has been stopped and is empty.
-    pub(crate) fn take(&self, batch: &mut Batch) -> bool {
+    /// Waits for something to commit, at most until a time, and swaps it against the emptied `batch`;
+    /// `false` when the intake has been stopped and is empty.
+    pub(crate) fn take(&self, batch: &mut Batch, until: Option<Instant>) -> bool {
         batch.clear();
         let mut inner = self.lock();
         while !inner.pending && inner.closed.is_empty() {
             if inner.stopped {
                 return false;
             }
-            inner = self.ready.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            let Some(until) = until else {
+                inner = self.ready.wait(inner).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                inner.batch.is_idle = true;
+                break;
+            }
+            inner = self.ready.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         if inner.closed.is_empty() {
             inner.close();

@@ -40,5 +40,6 @@ pub use control::{Status, explain};
 pub use intake::counts::{Counts, LeftOut};
 pub use mapping::{Mapping, PayloadFormat};
 pub use remote::{RemoteState, check_document};
+pub use rules::{RuleShown, Rules};
 pub use sync::UplinkState;
 pub use things::Shadows;

@@ -2,10 +2,16 @@
 //!
 //! `docs/decisions/0012-rules-at-the-gateway.md` says which readings they see, and why none is lost.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the host that uses it comes with the runner of rules"))]
+mod desk;
+mod host;
 mod local;
-#[cfg_attr(not(test), expect(dead_code, reason = "the host that uses it comes with the runner of rules"))]
 mod log;
+mod outlet;
+
+pub(crate) use desk::Desk;
+pub use desk::{RuleShown, Rules};
+pub(crate) use host::Host as RulesHost;
+pub(crate) use outlet::LocalOutlet;
 
 use fieldline_rules::{Documents, FindingSeverity, Host, Rule};
 

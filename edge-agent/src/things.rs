@@ -22,13 +22,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use fieldline_journal::DiskFs;
-use fieldline_model::{GatewayId, ShadowPart, ShadowTopic};
+use fieldline_model::{GatewayId, ShadowId, ShadowOperation, ShadowPart, ShadowTopic, ThingName};
 use fieldline_mqtt::{Broker, ClientInfo, Message, PublishError, Receipt, Routing};
 use fieldline_shadow::{Error, Turn, Turns};
 use tokio::sync::oneshot;
 
 use self::cabinet::Cabinet;
-use self::inbox::{Event, Inbox, Request};
+use self::inbox::{Asker, Event, Inbox, Request};
 use self::machine::{Bounds, Machine};
 use self::worker::Worker;
 use crate::config::ThingsSettings;
@@ -133,6 +133,17 @@ impl Things {
         }
     }
 
+    /// A rule of this gateway asks to update a classic shadow; true is sent when that is on disk. None when too
+    /// much waits.
+    pub(crate) fn desire(&self, thing: ThingName, payload: bytes::Bytes) -> Option<oneshot::Receiver<bool>> {
+        let shadow = ShadowId { thing, name: None };
+        let topic = ShadowTopic { shadow, operation: ShadowOperation::Update, part: ShadowPart::Request };
+        let (written, is_written) = oneshot::channel();
+        let asker = Asker::Rule(written);
+        let request = Box::new(Request { topic, payload, refused: None, turn: None, asker });
+        self.inbox.request(request).is_ok().then_some(is_written)
+    }
+
     /// A device asks. The receipt is answered after the reply.
     pub(crate) fn ask(&self, client: &ClientInfo, message: Message, receipt: Receipt) {
         let Ok(topic) = message.topic.parse::<ShadowTopic>() else {
@@ -144,9 +155,11 @@ impl Things {
             Some(_) => (bytes::Bytes::new(), Some(Error::TooLarge)),
             None => (bytes::Bytes::new(), Some(Error::Throttled)),
         };
-        let request = Box::new(Request { topic, payload, refused, turn, receipt });
-        if let Err(back) = self.inbox.request(request) {
-            back.receipt.reject(PublishError::QuotaExceeded);
+        let request = Box::new(Request { topic, payload, refused, turn, asker: Asker::Device(receipt) });
+        if let Err(back) = self.inbox.request(request)
+            && let Asker::Device(receipt) = back.asker
+        {
+            receipt.reject(PublishError::QuotaExceeded);
         }
     }
 }

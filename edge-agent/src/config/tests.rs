@@ -81,11 +81,3 @@ fn impossible_settings_are_refused_by_key() {
         assert!(error.contains(key), "{text}: {error}");
     }
 }
-
-#[test]
-fn rules_are_refused_as_long_as_nothing_evaluates_them() {
-    let rule = "[[rules]]\nname = \"hot\"\nruns = \"edge\"\nwhen = \"temperature > 80.0\"";
-    let config: Config = crate::settings::parse(rule).unwrap();
-    let error = config.check().unwrap_err().to_string();
-    assert!(error.contains("does not evaluate rules yet"), "{error}");
-}

@@ -1,16 +1,16 @@
 //! What an effect means on the gateway.
 
 use fieldline_model::{
-    Class, CommandPart, CommandTopic, DeviceId, ExecutionId, Metric, Quality, Reading, TEXT_BYTES_MAX,
-    ThingName, Timestamp, Value,
+    Class, CommandPart, CommandTopic, ExecutionId, Metric, Quality, Reading, TEXT_BYTES_MAX, ThingName,
+    Timestamp, Value,
 };
 use fieldline_rules::{AlarmEvent, Effect, EffectId, EffectKind};
-use serde_json::{Map, json};
+use serde_json::json;
 
 use crate::remote::hexadecimal;
 
 /// How long a command is meant, in milliseconds: as the server's, where nothing is said.
-const COMMAND_LASTS_MS: i64 = 60_000;
+pub(super) const COMMAND_LASTS_MS: i64 = 60_000;
 
 /// Something for the gateway to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,8 +19,8 @@ pub(crate) enum Local {
     Request(CommandTopic, Vec<u8>),
     /// Take a reading into the journal.
     Keep(Class, Reading),
-    /// Merge into the desired state of a device's classic shadow.
-    Desired(ThingName, Map<String, serde_json::Value>),
+    /// A request to update a device's classic shadow.
+    Desired(ThingName, Vec<u8>),
     /// The gateway tells nobody: the server notifies by the alarm event, which has its own effect.
     Nothing,
 }
@@ -42,7 +42,7 @@ pub(crate) enum LocalError {
 /// What to do; `now` is the gateway's clock.
 pub(crate) fn of(effect: &Effect, now: Timestamp) -> Result<Local, LocalError> {
     match &effect.kind {
-        EffectKind::Alarm(event) => alarm(&effect.device, event),
+        EffectKind::Alarm(event) => alarm(effect, event),
         EffectKind::Notify(_) => Ok(Local::Nothing),
         EffectKind::Command { device, command, payload } => {
             let thing = ThingName::new(device.as_str())?;
@@ -54,15 +54,16 @@ pub(crate) fn of(effect: &Effect, now: Timestamp) -> Result<Local, LocalError> {
             Ok(Local::Request(topic, serde_json::to_vec(&request)?))
         }
         EffectKind::Desired { device, state } => {
-            Ok(Local::Desired(ThingName::new(device.as_str())?, state.clone()))
+            let request = json!({ "state": { "desired": state } });
+            Ok(Local::Desired(ThingName::new(device.as_str())?, serde_json::to_vec(&request)?))
         }
         EffectKind::Derived(reading) => Ok(Local::Keep(Class::Live, reading.clone())),
     }
 }
 
 /// An event as a reading of its device: the store knows it by device, metric and time, so that a second one of
-/// the same event changes nothing.
-fn alarm(device: &DeviceId, event: &AlarmEvent) -> Result<Local, LocalError> {
+/// the same event changes nothing. Events of one alarm at one time are told apart by nanoseconds.
+fn alarm(effect: &Effect, event: &AlarmEvent) -> Result<Local, LocalError> {
     let metric = Metric::new(&format!("alarm.{}", event.alarm.rule))?;
     let mut text = serde_json::to_string(event)?;
     if text.len() > TEXT_BYTES_MAX {
@@ -73,8 +74,10 @@ fn alarm(device: &DeviceId, event: &AlarmEvent) -> Result<Local, LocalError> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(LocalError::TooLong(text.len()));
     }
-    let (time, value) = (event.at, Value::Text(text));
-    let reading = Reading { device: device.clone(), metric, time, value, quality: Quality::Good };
+    let number = effect.id.0.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or(0_i64);
+    let time = Timestamp::from_nanos(event.at.nanos().saturating_add(number));
+    let value = Value::Text(text);
+    let reading = Reading { device: effect.device.clone(), metric, time, value, quality: Quality::Good };
     Ok(Local::Keep(Class::Alarm, reading))
 }
 
@@ -86,6 +89,7 @@ fn execution(id: &EffectId) -> Result<ExecutionId, LocalError> {
 
 #[cfg(test)]
 mod tests {
+    use fieldline_model::DeviceId;
     use fieldline_rules::{Alarm, AlarmState, Mark, Severity, Transition};
 
     use super::*;

@@ -68,6 +68,16 @@ impl StateLog {
         Ok(log)
     }
 
+    /// Begins anew; what was there is set aside.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub(crate) fn renew(fs: Arc<dyn Fs>, folder: PathBuf) -> io::Result<Self> {
+        fs.rename(&folder.join(NAME), &folder.join("state.unusable"))?;
+        fs.sync_dir(&folder)?;
+        Self::open(fs, folder)
+    }
+
     /// The state as of the last commit.
     ///
     /// # Errors
