@@ -72,7 +72,7 @@ fn no_response_is_lost_when_the_link_is_cut_after_the_request() -> Result<()> {
         proxy.cut();
         let response = request.topic.with(CommandPart::Response).to_string();
         let payload = json!({ "status": "SUCCEEDED" }).to_string();
-        let token = device.publish(&response, payload, QoS::AtLeastOnce, false)?;
+        let token = device.publish(&response, payload.into(), QoS::AtLeastOnce, false)?;
         // Long enough for an answer that nobody may have given.
         let early =
             tokio::time::timeout(Duration::from_millis(500), heard(&mut device, CommandPart::Accepted));
