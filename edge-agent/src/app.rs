@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::address::ServerAddress;
 use crate::clock;
+use crate::commands::Commands;
 use crate::committer::{Board, Committer, recovered_note};
 use crate::config::{Config, ListenerTls};
 use crate::control::{self, Observed, Status};
@@ -73,7 +74,7 @@ impl Agent {
         let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|l| l.local_addr().ok());
         let (mqtt_address, http_address) = (address(&mqtt), address(&http));
         let (post, letters) = post();
-        let Devices { broker, things, shadows } = match mqtt {
+        let Devices { broker, things, commands, shadows } = match mqtt {
             Some(listener) => open_to_devices(&config, listener, &reader, &post, &stopping, &mut tasks)?,
             None => Devices::default(),
         };
@@ -81,7 +82,9 @@ impl Agent {
         let desk = Arc::clone(&rules.desk);
         let things_heard = things.clone().map(|things| things as Arc<dyn Correspondent>);
         let remote_heard = remote.as_ref().map(|(_, remote, _)| remote.clone() as Arc<dyn Correspondent>);
-        let office = Office::new(letters, things_heard.into_iter().chain(remote_heard).collect());
+        let commands_heard = commands.map(|commands| commands as Arc<dyn Correspondent>);
+        let heard = things_heard.into_iter().chain(commands_heard).chain(remote_heard);
+        let office = Office::new(letters, heard.collect());
         let mut sources = Sources::default();
         sources.run(&config.broker, config.gateway.id.as_str(), &reader)?;
         let (uplink, course) = start_uplink(&config, &journal, &board, office, &stopping, &mut tasks)?;
@@ -173,6 +176,7 @@ fn begin_remote(base: &Config) -> anyhow::Result<Option<(Config, Arc<Remote>, Dr
 struct Devices {
     broker: Option<Broker>,
     things: Option<Arc<Things>>,
+    commands: Option<Arc<Commands>>,
     shadows: Option<oneshot::Receiver<()>>,
 }
 
@@ -186,13 +190,18 @@ fn open_to_devices(
 ) -> anyhow::Result<Devices> {
     let aws = config.sync.server.as_ref().is_some_and(ServerAddress::is_aws);
     let (things, opened) = Things::open(&config.gateway.id, &config.things, &config.data, aws)?.unzip();
-    let application = Listener::new(reader.clone(), things.clone());
+    let commands = Commands::open(&config.gateway.id, &config.commands, aws);
+    let application = Listener::new(reader.clone(), things.clone(), commands.clone());
     let broker = listen(config, listener, application, stopping, tasks)?;
     let shadows = match (&things, opened) {
         (Some(things), Some(opened)) => Some(things.start(opened, broker.clone(), post.clone())?),
         _ => None,
     };
-    Ok(Devices { broker: Some(broker), things, shadows })
+    if let Some(commands) = &commands {
+        commands.connect(broker.clone(), post.clone());
+        tasks.push(tokio::spawn(Arc::clone(commands).run(stopping.clone())));
+    }
+    Ok(Devices { broker: Some(broker), things, commands, shadows })
 }
 
 /// The rules, in force from the first reading on.

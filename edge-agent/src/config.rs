@@ -1,6 +1,7 @@
 //! Everything that can be set, with its unit, its default and its limits.
 
 mod check;
+mod commands;
 mod remote;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::address::ServerAddress;
 use crate::mapping::Mapping;
 
 pub use check::ConfigError;
+pub use commands::CommandsSettings;
 pub use remote::RemoteSettings;
 pub use things::ThingsSettings;
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub sync: SyncSettings,
     /// The shadows of the devices behind this gateway.
     pub things: ThingsSettings,
+    /// The commands of the devices behind this gateway.
+    pub commands: CommandsSettings,
     /// The configuration from afar.
     pub remote: RemoteSettings,
 }
@@ -246,6 +250,7 @@ impl Default for Config {
             journal: JournalSettings::default(),
             sync: SyncSettings::default(),
             things: ThingsSettings::default(),
+            commands: CommandsSettings::default(),
             remote: RemoteSettings::default(),
         }
     }

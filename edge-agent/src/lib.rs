@@ -17,6 +17,7 @@ mod address;
 mod app;
 mod books;
 mod clock;
+mod commands;
 mod committer;
 mod config;
 mod control;
@@ -33,8 +34,9 @@ mod things;
 pub use address::{AddressError, ServerAddress};
 pub use app::Agent;
 pub use config::{
-    BrokerSettings, Config, ConfigError, GatewaySettings, HttpSettings, JournalSettings, Limits, ListenerTls,
-    MqttSettings, RemoteSettings, SyncSettings, ThingsSettings, UplinkTls, UplinkVersion,
+    BrokerSettings, CommandsSettings, Config, ConfigError, GatewaySettings, HttpSettings, JournalSettings,
+    Limits, ListenerTls, MqttSettings, RemoteSettings, SyncSettings, ThingsSettings, UplinkTls,
+    UplinkVersion,
 };
 pub use control::{Status, explain};
 pub use intake::counts::{Counts, LeftOut};

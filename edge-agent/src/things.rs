@@ -34,6 +34,7 @@ use self::worker::Worker;
 use crate::config::ThingsSettings;
 use crate::sync::{Correspondent, Post};
 
+pub(crate) use access::is_own;
 pub use machine::Shadows;
 
 /// A request that is larger than this is refused unread, in bytes: a shadow has at most 8 KiB.
@@ -193,6 +194,6 @@ impl Correspondent for Things {
 
 /// The name that the client's certificate vouches for; none without a certificate, `""` for a certificate
 /// without a name.
-fn name(client: &ClientInfo) -> Option<&str> {
+pub(crate) fn name(client: &ClientInfo) -> Option<&str> {
     client.identity.as_ref().map(|identity| identity.common_name.as_deref().unwrap_or_default())
 }

@@ -123,17 +123,19 @@ impl Config {
             ("limits.metrics_per_device_max", self.limits.metrics_per_device_max as u64),
             ("limits.devices_max", self.limits.devices_max as u64),
             ("things.shadows_max", self.things.shadows_max as u64),
+            ("commands.devices_max", self.commands.devices_max as u64),
         ];
         if let Some((key, value)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::Limit { key, value: value.to_string(), expected: "must be at least 1" });
         }
         let aws = sync.server.as_ref().is_some_and(ServerAddress::is_aws);
-        let subscriptions = self.things.subscriptions_max(aws);
+        let commands = if self.commands.enabled(aws) { self.commands.devices_max } else { 0 };
+        let subscriptions = self.things.subscriptions_max(aws).saturating_add(commands);
         if aws && subscriptions > SUBSCRIPTIONS_MAX_AWS {
             return Err(ConfigError::Limit {
-                key: "things.subscriptions_max",
+                key: "things.subscriptions_max and commands.devices_max",
                 value: subscriptions.to_string(),
-                expected: "must be at most 45: AWS IoT Core takes 50 subscriptions on a connection",
+                expected: "must be at most 45 together: AWS IoT Core takes 50 subscriptions on a connection",
             });
         }
         let sizes = [

@@ -19,7 +19,8 @@ use crate::sync::Uplink;
 /// The sections that may come from afar.
 const SECTIONS: [&str; 6] = ["broker", "filter", "limits", "map", "rules", "sync"];
 /// Those that a gateway would be stranded without, or that need a person beside it.
-const LOCAL: [&str; 8] = ["config", "data", "gateway", "http", "journal", "mqtt", "remote", "things"];
+const LOCAL: [&str; 9] =
+    ["commands", "config", "data", "gateway", "http", "journal", "mqtt", "remote", "things"];
 
 /// SHA-256 of the document's canonical JSON (no blanks, keys in order), in hexadecimal.
 pub(crate) fn digest(document: &Value) -> String {

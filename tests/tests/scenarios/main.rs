@@ -8,6 +8,7 @@ mod cloud_localstack;
 mod cloud_loopback;
 mod cloud_shadows;
 mod commands;
+mod commands_gateway;
 mod device_shadows;
 mod disk_full;
 mod durability;
