@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use fieldline_model::{Class, Reading};
+use fieldline_model::Reading;
 use fieldline_registry::ThingFilter;
 use fieldline_rules::{Alarm, Host};
 use fieldline_wire::Rows;
