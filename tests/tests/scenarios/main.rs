@@ -24,6 +24,7 @@ mod refusals;
 mod registry;
 mod rehearsal;
 mod remote_config;
+mod rules_edge;
 mod s3_compact;
 mod s3_store;
 mod shadow_clients;
