@@ -165,7 +165,7 @@ impl Committer {
     /// Shows the batch to the rules, which may add to it. Tries until it works; `false` when told to give up.
     fn evaluate(&mut self, batch: &mut Batch) -> bool {
         let made = loop {
-            match self.rules.round(&batch.lanes) {
+            match self.rules.round(batch) {
                 Ok(made) => break made,
                 Err(trouble) => self.board.complain(trouble),
             }
@@ -175,11 +175,8 @@ impl Committer {
             std::thread::sleep(RETRY_EVERY);
         };
         for (class, reading) in made {
-            if let Some((_, rows)) = Class::ALL.iter().zip(&mut batch.lanes).find(|(lane, _)| **lane == class)
-            {
-                rows.push(reading.as_ref());
-                *self.made.entry(class).or_default() += 1;
-            }
+            batch.lane(class).push(reading.as_ref());
+            *self.made.entry(class).or_default() += 1;
         }
         batch.counts.add_made(&self.made);
         true

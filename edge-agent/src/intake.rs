@@ -37,6 +37,8 @@ const WAITING_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) lanes: [Rows; Class::ALL.len()],
+    /// The lane of each reading, in the order in which they came.
+    pub(crate) order: Vec<Class>,
     pub(crate) quarantine: Vec<Entry>,
     pub(crate) completions: Vec<Completion>,
     pub(crate) counts: Counts,
@@ -48,10 +50,33 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// The readings of a class.
+    pub(crate) fn lane(&mut self, class: Class) -> &mut Rows {
+        let [history, live, event, alarm] = &mut self.lanes;
+        match class {
+            Class::History => history,
+            Class::Live => live,
+            Class::Event => event,
+            Class::Alarm => alarm,
+        }
+    }
+
+    /// The readings in the order in which they came.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = (Class, ReadingRef<'_>)> {
+        let mut next = [0; Class::ALL.len()];
+        self.order.iter().filter_map(move |class| {
+            let lanes = Class::ALL.into_iter().zip(&self.lanes).zip(&mut next);
+            let ((_, rows), next) = lanes.into_iter().find(|((lane, _), _)| lane == class)?;
+            *next += 1;
+            Some((*class, rows.get(*next - 1)?))
+        })
+    }
+
     fn clear(&mut self) {
         self.bytes = 0;
         self.is_idle = false;
         self.lanes.iter_mut().for_each(Rows::clear);
+        self.order.clear();
         self.quarantine.clear();
         self.completions.clear();
         self.windows.clear();
@@ -303,7 +328,7 @@ impl Inner {
             Decision::Keep(class, value, quality) => {
                 self.counts.sequence(class);
                 self.batch.bytes += size_bytes(&row);
-                self.lane(class).push(ReadingRef { value, quality, ..row });
+                self.push(class, ReadingRef { value, quality, ..row });
             }
             Decision::Filtered(reason) => self.counts.left_out(reason.into()),
             Decision::WindowClosed(class, figures) => {
@@ -324,7 +349,7 @@ impl Inner {
             }
             self.counts.sequence(class);
             let (value, time, quality) = (figure.value.as_ref(), figure.time, figure.quality);
-            self.lane(class).push(ReadingRef { device, metric: &name, time, value, quality });
+            self.push(class, ReadingRef { device, metric: &name, time, value, quality });
             self.pending = true;
         }
     }
@@ -336,14 +361,9 @@ impl Inner {
         self.batch.quarantine.push(entry);
     }
 
-    fn lane(&mut self, class: Class) -> &mut Rows {
-        let [history, live, event, alarm] = &mut self.batch.lanes;
-        match class {
-            Class::History => history,
-            Class::Live => live,
-            Class::Event => event,
-            Class::Alarm => alarm,
-        }
+    fn push(&mut self, class: Class, reading: ReadingRef<'_>) {
+        self.batch.order.push(class);
+        self.batch.lane(class).push(reading);
     }
 }
 

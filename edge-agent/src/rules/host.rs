@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 use ::rules::{CommitError, PortError, Runner, StateStore};
 use async_trait::async_trait;
 use fieldline_journal::Fs;
-use fieldline_model::{Class, Reading, ReadingRef, Timestamp};
+use fieldline_model::{Class, Reading};
 use fieldline_rules::{Change, Limits};
-use fieldline_wire::Rows;
 
 use super::desk::{Desk, lock};
 use super::log::StateLog;
 use super::outlet::LocalOutlet;
 use crate::clock;
 use crate::committer::chain;
+use crate::intake::Batch;
 
 /// How long the clock is trusted to go on as it does: timers are looked at anew after that.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
@@ -61,10 +61,10 @@ impl Host {
     ///
     /// # Errors
     /// The state cannot be read or written; why, for a person.
-    pub(crate) fn round(&self, lanes: &[Rows]) -> Result<Vec<(Class, Reading)>, String> {
+    pub(crate) fn round(&self, batch: &Batch) -> Result<Vec<(Class, Reading)>, String> {
         let desk = Arc::clone(&self.desk);
         let mut runner = lock(&desk.runner);
-        let done = self.evaluate(&mut runner, lanes);
+        let done = self.evaluate(&mut runner, batch);
         if done.is_err() {
             *runner = None;
             desk.unsettle();
@@ -75,12 +75,12 @@ impl Host {
     fn evaluate(
         &self,
         runner: &mut Option<Runner>,
-        lanes: &[Rows],
+        batch: &Batch,
     ) -> Result<Vec<(Class, Reading)>, CommitError> {
         self.load(runner)?;
         let Some(runner) = runner else { return Ok(Vec::new()) };
         self.outlet.gather();
-        let done = at_once(runner.readings(clock::now(), by_time(lanes)));
+        let done = at_once(runner.readings(clock::now(), batch.readings()));
         let made = self.outlet.take();
         done.map(|()| made)
     }
@@ -147,15 +147,6 @@ fn at_once<T>(work: impl Future<Output = Result<T, CommitError>>) -> Result<T, C
         Poll::Ready(done) => done,
         Poll::Pending => Err(CommitError::Unavailable("a port of the rules waits".into())),
     }
-}
-
-/// The readings of all lanes in the order of their times; those of one time as they came in each lane.
-fn by_time(lanes: &[Rows]) -> impl Iterator<Item = (Class, ReadingRef<'_>)> {
-    let lanes = Class::ALL.into_iter().zip(lanes);
-    let mut readings: Vec<(Class, ReadingRef<'_>)> =
-        lanes.flat_map(|(class, rows)| rows.iter().map(move |row| (class, row))).collect();
-    readings.sort_by_key(|(_, row): &(Class, ReadingRef<'_>)| -> Timestamp { row.time });
-    readings.into_iter()
 }
 
 /// The log behind the runner's port.

@@ -80,8 +80,9 @@ impl Runner {
         let mut effects = Vec::new();
         for block in blocks {
             if self.positions.advance(&block.stream, block.seqs()) {
-                for reading in order::readings(block) {
-                    self.engine.observe(now, block.class, reading, &mut effects);
+                let readings = block.readings().map(|reading| (block.class, reading));
+                for (class, reading) in order::by_moment(readings) {
+                    self.engine.observe(now, class, reading, &mut effects);
                 }
             }
         }
@@ -98,7 +99,7 @@ impl Runner {
         readings: impl Iterator<Item = (Class, ReadingRef<'_>)>,
     ) -> Result<(), CommitError> {
         let mut effects = Vec::new();
-        for (class, reading) in readings {
+        for (class, reading) in order::by_moment(readings) {
             self.engine.observe(now, class, reading, &mut effects);
         }
         self.engine.tick(now, &mut effects);

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use fieldline_journal::sim::{Outcome, SimFs};
-use fieldline_model::{DeviceId, Metric, Quality, Value};
+use fieldline_model::{DeviceId, Metric, Quality, Timestamp, Value};
 use fieldline_rules::{Documents, Rule};
 
 use super::*;
@@ -38,8 +38,8 @@ fn host(disk: &SimFs) -> Host {
     host
 }
 
-fn lanes(value: f64, second: i64) -> [Rows; Class::ALL.len()] {
-    let mut lanes: [Rows; Class::ALL.len()] = Default::default();
+fn batch(value: f64, second: i64) -> Batch {
+    let mut batch = Batch::default();
     let reading = Reading {
         device: DeviceId::new("press-4").unwrap(),
         metric: Metric::new("temperature").unwrap(),
@@ -47,8 +47,9 @@ fn lanes(value: f64, second: i64) -> [Rows; Class::ALL.len()] {
         value: Value::Float(value),
         quality: Quality::Good,
     };
-    lanes[1].push(reading.as_ref());
-    lanes
+    batch.order.push(Class::Live);
+    batch.lane(Class::Live).push(reading.as_ref());
+    batch
 }
 
 const TRACE: [f64; 12] = [20.0, 75.0, 85.0, 99.0, 84.0, 79.0, 60.0, 30.0, 81.0, 97.0, 50.0, 20.0];
@@ -62,9 +63,9 @@ fn work(disk: &SimFs, from: usize) -> usize {
     }
     let mut acknowledged = from;
     // As often again as a rule's reading may wake rules.
-    let rest = TRACE.iter().enumerate().skip(from).map(|(second, value)| lanes(*value, second as i64));
-    for lanes in rest.chain((0..3).map(|_| Default::default())) {
-        let made = match host.round(&lanes) {
+    let rest = TRACE.iter().enumerate().skip(from).map(|(second, value)| batch(*value, second as i64));
+    for batch in rest.chain((0..3).map(|_| Batch::default())) {
+        let made = match host.round(&batch) {
             Ok(made) => made,
             Err(_) => return acknowledged,
         };
@@ -131,16 +132,16 @@ fn without_rules_nothing_is_written_and_rules_that_go_leave_nothing_in_force() {
     host.desk.want(Vec::new());
     let before = disk.operations();
     host.start().unwrap();
-    assert_eq!(host.round(&lanes(99.0, 0)).unwrap(), Vec::new());
+    assert_eq!(host.round(&batch(99.0, 0)).unwrap(), Vec::new());
     assert!(host.wake().is_none() && host.desk.shown().is_none());
     assert!(disk.read_dir(Path::new("/rules")).is_err(), "{before}");
 
     host.desk.want(rules());
     assert!(host.wake().is_some(), "rules that are new are put in force at once");
-    assert!(!host.round(&lanes(99.0, 1)).unwrap().is_empty());
+    assert!(!host.round(&batch(99.0, 1)).unwrap().is_empty());
     assert_eq!(host.desk.shown().unwrap().active, 2, "hot, and far by what hot derives");
     host.desk.want(Vec::new());
-    host.round(&lanes(99.0, 2)).unwrap();
+    host.round(&batch(99.0, 2)).unwrap();
     assert_eq!(host.desk.shown().unwrap().rules, Vec::new());
 }
 
@@ -154,7 +155,7 @@ fn state_that_is_none_is_set_aside_and_told() {
     }
     let host = host(&disk);
     host.start().unwrap();
-    assert!(!host.round(&lanes(99.0, 0)).unwrap().is_empty());
+    assert!(!host.round(&batch(99.0, 0)).unwrap().is_empty());
     let shown = host.desk.shown().unwrap();
     assert!(shown.trouble.unwrap().contains("set aside"), "{:?}", shown.rules);
     assert!(disk.read_dir(Path::new("/rules")).unwrap().contains(&"state.unusable".to_owned()));
