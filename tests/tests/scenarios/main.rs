@@ -25,6 +25,7 @@ mod registry;
 mod rehearsal;
 mod remote_config;
 mod rules_edge;
+mod rules_replay;
 mod s3_compact;
 mod s3_store;
 mod shadow_clients;
