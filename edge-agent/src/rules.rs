@@ -13,7 +13,7 @@ pub use desk::{RuleShown, Rules};
 pub(crate) use host::Host as RulesHost;
 pub(crate) use outlet::LocalOutlet;
 
-use fieldline_rules::{Documents, FindingSeverity, Host, Rule};
+use fieldline_rules::{Action, Documents, FindingSeverity, Host, Rule};
 
 /// Checks rules that are to run on a gateway.
 ///
@@ -29,6 +29,13 @@ pub(crate) fn check(rules: &[Rule]) -> Result<(), String> {
     }
     if let Some(rule) = rules.iter().find(|rule| !rule.groups.is_empty()) {
         return Err(format!("rules: {}: groups: a gateway does not know them; name the devices", rule.name));
+    }
+    let notifies = |rule: &&Rule| rule.actions.iter().any(|action| matches!(action, Action::Notify { .. }));
+    if let Some(rule) = rules.iter().find(notifies) {
+        return Err(format!(
+            "rules: {}: then: a gateway has no targets; let a rule of the server notify when alarm.{}.active",
+            rule.name, rule.name
+        ));
     }
     let findings = fieldline_rules::check(&Documents { rules: rules.to_vec() }, None);
     match findings.into_iter().find(|finding| finding.severity == FindingSeverity::Error) {
@@ -54,6 +61,10 @@ mod tests {
             ("when = 'temperature > > 80.0'\nruns = 'edge'", &["hot: when", "line 1"][..]),
             ("when = 'temperature > 80.0'", &["hot: runs", "edge"]),
             ("when = 'temperature > 80.0'\nruns = 'edge'\ngroups = ['a']", &["hot: groups"]),
+            (
+                "when = 'temperature > 80.0'\nruns = 'edge'\nthen = [{ notify = { target = 'ops', message = 'x' } }]",
+                &["hot: then", "alarm.hot.active"],
+            ),
         ] {
             let error = refusal(&format!("[[rules]]\nname = 'hot'\n{rest}")).expect(rest);
             assert!(words.iter().all(|word| error.contains(word)), "{error}");

@@ -4,7 +4,7 @@ use fieldline_model::{
     Class, CommandPart, CommandTopic, ExecutionId, Metric, Quality, Reading, TEXT_BYTES_MAX, ThingName,
     Timestamp, Value,
 };
-use fieldline_rules::{AlarmEvent, Effect, EffectId, EffectKind};
+use fieldline_rules::{AlarmEvent, Effect, EffectId, EffectKind, Transition};
 use serde_json::json;
 
 use crate::remote::hexadecimal;
@@ -17,11 +17,11 @@ pub(super) const COMMAND_LASTS_MS: i64 = 60_000;
 pub(crate) enum Local {
     /// Publish a request to a device on the gateway's own broker.
     Request(CommandTopic, Vec<u8>),
-    /// Take a reading into the journal.
-    Keep(Class, Reading),
+    /// Take readings into the journal.
+    Keep(Vec<(Class, Reading)>),
     /// A request to update a device's classic shadow.
     Desired(ThingName, Vec<u8>),
-    /// The gateway tells nobody: the server notifies by the alarm event, which has its own effect.
+    /// A gateway has no targets; a rule that names one is refused.
     Nothing,
 }
 
@@ -57,12 +57,13 @@ pub(crate) fn of(effect: &Effect, now: Timestamp) -> Result<Local, LocalError> {
             let request = json!({ "state": { "desired": state } });
             Ok(Local::Desired(ThingName::new(device.as_str())?, serde_json::to_vec(&request)?))
         }
-        EffectKind::Derived(reading) => Ok(Local::Keep(Class::Live, reading.clone())),
+        EffectKind::Derived(reading) => Ok(Local::Keep(vec![(Class::Live, reading.clone())])),
     }
 }
 
 /// An event as a reading of its device: the store knows it by device, metric and time, so that a second one of
-/// the same event changes nothing. Events of one alarm at one time are told apart by nanoseconds.
+/// the same event changes nothing. Events of one alarm at one time are told apart by nanoseconds. Whether the
+/// condition holds is a series of its own, for charts and for rules of the server.
 fn alarm(effect: &Effect, event: &AlarmEvent) -> Result<Local, LocalError> {
     let metric = Metric::new(&format!("alarm.{}", event.alarm.rule))?;
     let mut text = serde_json::to_string(event)?;
@@ -78,7 +79,14 @@ fn alarm(effect: &Effect, event: &AlarmEvent) -> Result<Local, LocalError> {
     let time = Timestamp::from_nanos(event.at.nanos().saturating_add(number));
     let value = Value::Text(text);
     let reading = Reading { device: effect.device.clone(), metric, time, value, quality: Quality::Good };
-    Ok(Local::Keep(Class::Alarm, reading))
+    let mut readings = vec![(Class::Alarm, reading)];
+    if let Transition::Raised | Transition::Returned = event.transition {
+        let metric = Metric::new(&format!("alarm.{}.active", event.alarm.rule))?;
+        let value = Value::Boolean(event.transition == Transition::Raised);
+        let device = effect.device.clone();
+        readings.push((Class::Alarm, Reading { device, metric, time, value, quality: Quality::Good }));
+    }
+    Ok(Local::Keep(readings))
 }
 
 /// The same effect gives the same execution, so that a device tells repeats apart.
@@ -90,7 +98,7 @@ fn execution(id: &EffectId) -> Result<ExecutionId, LocalError> {
 #[cfg(test)]
 mod tests {
     use fieldline_model::DeviceId;
-    use fieldline_rules::{Alarm, AlarmState, Mark, Severity, Transition};
+    use fieldline_rules::{Alarm, AlarmState, Mark, Severity};
 
     use super::*;
 
@@ -123,7 +131,14 @@ mod tests {
 
     fn kept(event: AlarmEvent) -> (Class, Reading) {
         match of(&effect(EffectKind::Alarm(Box::new(event))), AT).unwrap() {
-            Local::Keep(class, reading) => (class, reading),
+            Local::Keep(readings) => {
+                let [(class, reading), (_, active)] = readings.try_into().unwrap();
+                assert_eq!(
+                    (active.metric.as_str(), active.value),
+                    ("alarm.hot.active", Value::Boolean(true))
+                );
+                (class, reading)
+            }
             other => panic!("{other:?}"),
         }
     }

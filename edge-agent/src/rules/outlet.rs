@@ -50,9 +50,9 @@ impl LocalOutlet {
         lock(&self.inner).made.take().unwrap_or_default()
     }
 
-    fn keep(&self, class: Class, reading: Reading) -> Result<(), DeliveryError> {
+    fn keep(&self, readings: Vec<(Class, Reading)>) -> Result<(), DeliveryError> {
         match &mut lock(&self.inner).made {
-            Some(made) => made.push((class, reading)),
+            Some(made) => made.extend(readings),
             None => return later("it is written with the next readings"),
         }
         Ok(())
@@ -106,7 +106,7 @@ impl Outlet for LocalOutlet {
     async fn deliver(&self, effect: &Effect) -> Result<(), DeliveryError> {
         match local::of(effect, clock::now()).map_err(|error| DeliveryError::Never(error.into()))? {
             Local::Request(topic, payload) => self.request(effect, &topic.to_string(), payload),
-            Local::Keep(class, reading) => self.keep(class, reading),
+            Local::Keep(readings) => self.keep(readings),
             Local::Desired(thing, request) => self.desire(effect, thing, request),
             Local::Nothing => Ok(()),
         }
