@@ -91,7 +91,10 @@ fn shadows(shadows: &Shadows) -> String {
 fn rules(rules: &Rules) -> String {
     let disabled = rules.rules.iter().filter_map(|rule| Some((&rule.name, rule.disabled.as_ref()?)));
     let in_force = rules.rules.len() - disabled.clone().count();
-    let mut said = vec![format!("{in_force} rules in force, {} alarms active", rules.active)];
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let (rules_s, alarms_s) = (plural(in_force), plural(rules.active));
+    let mut said =
+        vec![format!("{in_force} rule{rules_s} in force, {} alarm{alarms_s} active", rules.active)];
     if rules.waiting > 0 {
         said.push(format!("{} effects not carried out yet", rules.waiting));
     }
