@@ -45,6 +45,7 @@ pub mod proxy;
 pub mod publisher;
 pub mod random;
 pub mod recordings;
+pub mod relay;
 pub mod shadows;
 pub mod site;
 pub mod thing;

@@ -2,34 +2,16 @@
 //! afar, and `kill -9` while alarms come and go.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bytes::Bytes;
-use fieldline_model::{CommandPart, CommandTopic, ThingName};
-use fieldline_mqtt::{ClientOptions, Connection, Event, QoS};
 use fieldline_tests::http::encode;
 use fieldline_tests::ledger::settle;
 use fieldline_tests::publisher::publish;
 use fieldline_tests::random::Random;
 use fieldline_tests::wait::{PATIENCE, until};
-use fieldline_tests::{Site, machine};
+use fieldline_tests::{Site, machine, relay};
 use serde_json::{Value, json};
-
-/// Opens a relay when it is hot, and knows by how much.
-const HOT: &str = r#"[{ name = "hot", runs = "edge", when = "temperature > 80.0", severity = "critical", then = [
-  { command = { device = "relay-1", command = "open", payload = { delay_s = 5 } } },
-  { derive = { metric = "excess", value = "temperature - 80.0" } },
-] }]"#;
-
-fn now_ms() -> Result<i64> {
-    Ok(i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?)
-}
-
-fn reading(device: &str, ms: i64, temperature: f64) -> (String, Bytes) {
-    let payload = json!({ "temperature": temperature, "ts": ms }).to_string();
-    (format!("telemetry/{device}"), payload.into())
-}
 
 fn rules(site: &Site) -> Result<Value> {
     Ok(site.agent.http().json("/status")?["rules"].clone())
@@ -57,10 +39,10 @@ fn history(site: &Site, device: &str) -> Result<Vec<(String, String)>> {
 fn a_relay_is_switched_with_the_line_cut_and_the_alarm_arrives_when_it_is_back() -> Result<()> {
     let _machine = machine::shared();
     let mut site = Site::prepare()?;
-    site.agent.set("rules", HOT);
+    site.agent.set("rules", relay::HOT);
     site.agent.start()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (took, first) = runtime.block_on(switch(&site, 100))?;
+    let (took, first) = runtime.block_on(relay::switch(site.agent.mqtt_address(), 100))?;
     let [.., worst] = took.as_slice() else { anyhow::bail!("nothing was measured") };
     println!("from the reading to the command: median {:?}, worst {worst:?}", took[took.len() / 2]);
     ensure!(first == json!({ "delay_s": 5 }), "{first}");
@@ -79,50 +61,6 @@ fn a_relay_is_switched_with_the_line_cut_and_the_alarm_arrives_when_it_is_back()
     site.finish()
 }
 
-/// Lets a press get hot and cold again so often; how long the relay waited each time, sorted, and what it was told
-/// first.
-async fn switch(site: &Site, times: i64) -> Result<(Vec<Duration>, Value)> {
-    let broker = site.agent.mqtt_address();
-    let options = |name| ClientOptions::new(broker.ip().to_string(), broker.port(), name);
-    let mut relay = Connection::open(&options("relay-1")).await?;
-    let requests = CommandTopic::requests_of(&ThingName::new("relay-1")?);
-    relay.subscribe(&[(&requests, QoS::AtLeastOnce)])?;
-    while !matches!(relay.next().await?, Event::Subscribed { .. }) {}
-    let mut press = Connection::open(&options("press-4")).await?;
-    let (start, mut took, mut first) = (now_ms()?, Vec::new(), Value::Null);
-    for round in 0..times {
-        let began = Instant::now();
-        say(&mut press, start + 2 * round, 95.0).await?;
-        let request = tokio::time::timeout(PATIENCE, request(&mut relay)).await??;
-        took.push(began.elapsed());
-        ensure!(request["command"] == "open", "{request}");
-        if first.is_null() {
-            first = request["parameters"].clone();
-        }
-        say(&mut press, start + 2 * round + 1, 20.0).await?;
-    }
-    took.sort();
-    Ok((took, first))
-}
-
-async fn say(press: &mut Connection, ms: i64, temperature: f64) -> Result<()> {
-    let (topic, payload) = reading("press-4", ms, temperature);
-    press.publish(&topic, payload, QoS::AtLeastOnce, false)?;
-    while !matches!(press.next().await?, Event::Published(_)) {}
-    Ok(())
-}
-
-async fn request(relay: &mut Connection) -> Result<Value> {
-    loop {
-        if let Event::Message { message, id, .. } = relay.next().await? {
-            id.into_iter().for_each(|id| relay.acknowledge(id));
-            let topic: CommandTopic = message.topic.parse()?;
-            ensure!(topic.part == CommandPart::Request, "{topic}");
-            return Ok(serde_json::from_slice(&message.payload)?);
-        }
-    }
-}
-
 #[test]
 fn rules_come_from_afar_and_one_that_is_wrong_changes_nothing() -> Result<()> {
     let _machine = machine::shared();
@@ -138,8 +76,8 @@ fn rules_come_from_afar_and_one_that_is_wrong_changes_nothing() -> Result<()> {
     let config = || Ok::<_, anyhow::Error>(site.agent.http().json("/status")?["remote"].clone());
     push("temperature > 80.0")?;
     until("rules in force", PATIENCE, || Ok((rules(&site)?["rules"][0]["name"] == "hot").then_some(())))?;
-    let (address, start) = (site.agent.mqtt_address(), now_ms()?);
-    publish(address, "press-4", &[reading("press-4", start, 85.0)])?;
+    let (address, start) = (site.agent.mqtt_address(), relay::now_ms()?);
+    publish(address, "press-4", &[relay::reading("press-4", start, 85.0)])?;
     until("an alarm", PATIENCE, || Ok((history(&site, "press-4")?.len() == 1).then_some(())))?;
 
     push("temperature > > 1.0")?;
@@ -156,7 +94,7 @@ fn rules_come_from_afar_and_one_that_is_wrong_changes_nothing() -> Result<()> {
         let now = config()?;
         Ok((now["refused"].is_null() || now["is_trial"] == true).then_some(()))
     })?;
-    publish(address, "press-4", &[reading("press-4", start + 1, 60.0)])?;
+    publish(address, "press-4", &[relay::reading("press-4", start + 1, 60.0)])?;
     until("its return", PATIENCE, || Ok((rules(&site)?["active"] == 0).then_some(())))?;
     site.finish()
 }
@@ -169,11 +107,11 @@ fn no_alarm_is_lost_or_doubled_by_kills() -> Result<()> {
     println!("{kills} kills of the agent, seed {seed:#x}");
     let mut random = Random::new(seed);
     let mut site = Site::prepare()?;
-    site.agent.set("rules", HOT);
+    site.agent.set("rules", relay::HOT);
     site.server.start()?;
     site.agent.start()?;
     let count = 400 * kills as i64;
-    let start = now_ms()? - 1_000 * count;
+    let start = relay::now_ms()? - 1_000 * count;
     let mut hot = false;
     let values: Vec<(i64, f64)> = (0..count)
         .map(|index| {
@@ -181,7 +119,7 @@ fn no_alarm_is_lost_or_doubled_by_kills() -> Result<()> {
             (start + 1_000 * index, if hot { 81.0 + random.below(10) as f64 } else { 40.0 })
         })
         .collect();
-    let messages: Vec<_> = values.iter().map(|(ms, value)| reading("press-4", *ms, *value)).collect();
+    let messages: Vec<_> = values.iter().map(|(ms, value)| relay::reading("press-4", *ms, *value)).collect();
     let address = site.agent.mqtt_address();
     let press = std::thread::spawn(move || publish(address, "press-4", &messages));
     for round in 0..kills {

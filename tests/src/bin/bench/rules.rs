@@ -1,6 +1,7 @@
 //! Rules: readings through the engine, beside a naive evaluation; what an instance takes; what a window function
 //! and a detector take for a point.
 
+mod edge;
 mod functions;
 mod instances;
 mod naive;
@@ -21,6 +22,8 @@ use trace::Trace;
 const THRESHOLD_NANOS: f64 = 1_000.0;
 /// The same with windows: 200,000 a second.
 const WINDOW_NANOS: f64 = 5_000.0;
+/// From a reading to the action of a gateway.
+const EDGE_MS: f64 = 50.0;
 /// An instance without windows.
 const INSTANCE_BYTES: f64 = 1_024.0;
 
@@ -51,6 +54,11 @@ pub(crate) fn rules(runs: u32) -> Result<Vec<Figure>> {
             target,
             values,
         ));
+    }
+    for (beside, load) in [("", 0.0), (", beside 2,000 messages/s", 2_000.0)] {
+        let values = repeat(runs, || edge::p99_ms(load))?;
+        let name = format!("rules, from a reading to a command on the gateway{beside}, p99");
+        figures.push(Figure::new(&name, "ms", Some(EDGE_MS), values));
     }
     for rules in [1, 100] {
         let values = repeat(runs, || naive::nanos(rules))?;
