@@ -15,7 +15,7 @@ mod wake;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use fieldline_model::{Class, DeviceId, Quality, ReadingRef, Timestamp};
+use fieldline_model::{Class, DeviceId, Quality, Reading, ReadingRef, Timestamp};
 use serde::Serialize;
 
 use crate::{Alarm, Documents, Effect, EffectKind, Host, Rule};
@@ -24,8 +24,8 @@ use device::Device;
 use keep::Kept;
 use program::Program;
 
-/// Effects of one reading that are looked through for readings.
-const FED_MAX: usize = 1_000;
+/// How often in a row readings that were calculated may make others.
+const CHAIN_MAX: usize = 8;
 
 /// What the engine may grow to.
 #[derive(Debug, Clone)]
@@ -144,6 +144,13 @@ pub struct Engine {
     gone: Vec<String>,
 }
 
+fn derived(effect: &Effect) -> Option<&Reading> {
+    match &effect.kind {
+        EffectKind::Derived(reading) => Some(reading),
+        _ => None,
+    }
+}
+
 impl Engine {
     /// An engine without rules, for the rules of one host.
     pub fn new(host: Host, limits: Limits) -> Self {
@@ -232,18 +239,17 @@ impl Engine {
         self.feed(now, from, effects);
     }
 
-    /// Evaluates readings that rules have calculated. That no metric is made of itself is checked when rules are
-    /// loaded; the bound is for what such a check cannot see.
-    fn feed(&mut self, now: Timestamp, from: usize, effects: &mut Vec<Effect>) {
-        let mut next = from;
-        while let Some(effect) = effects.get(next)
-            && next - from < FED_MAX
-        {
-            next += 1;
-            if let EffectKind::Derived(reading) = &effect.kind {
-                let reading = reading.clone();
-                self.take(now, reading.as_ref(), effects);
+    /// Evaluates readings that rules have calculated, and those calculated of them in turn. A chain of rules ends
+    /// after [`CHAIN_MAX`] links, since one that closes to a ring would not.
+    fn feed(&mut self, now: Timestamp, mut from: usize, effects: &mut Vec<Effect>) {
+        for _ in 0..CHAIN_MAX {
+            let made = effects.get(from..).unwrap_or_default().iter();
+            let made: Vec<Reading> = made.filter_map(derived).cloned().collect();
+            if made.is_empty() {
+                return;
             }
+            from = effects.len();
+            made.iter().for_each(|reading| self.take(now, reading.as_ref(), effects));
         }
     }
 
