@@ -1,0 +1,200 @@
+//! People who are told by e-mail.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, UNIX_EPOCH};
+
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MessageBuilder};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use ring::digest;
+
+use crate::rate::Limit;
+use crate::signature::hex;
+use crate::{ConfigError, Outside, Rate, Secret, Undelivered};
+
+/// Characters of a subject at most.
+const SUBJECT_CHARS_MAX: usize = 200;
+/// Bytes of a hash that make a message's id: two of them are never the same by accident.
+const ID_BYTES: usize = 16;
+
+/// How mail goes to the mail server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// Plain at first, encrypted before anything is said: port 587. Without encryption nothing is sent.
+    Starttls,
+    /// Encrypted from the start: port 465.
+    Tls,
+    /// Not encrypted: port 25.
+    None,
+}
+
+impl Security {
+    /// The usual port.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Starttls => 587,
+            Self::Tls => 465,
+            Self::None => 25,
+        }
+    }
+}
+
+/// Whom and through which server. The server may have any address: mail servers stand on site.
+#[derive(Debug, Clone)]
+pub struct EmailConfig {
+    /// The mail server's name or address.
+    pub host: String,
+    /// Its port; without one, the usual one of `security`.
+    pub port: Option<u16>,
+    /// How.
+    pub security: Security,
+    /// Unencrypted mail may leave this machine.
+    pub allow_plain: bool,
+    /// As whom to log in.
+    pub user: Option<String>,
+    /// The password, with `user`.
+    pub password: Option<Secret>,
+    /// Who writes: `ops@example.com` or `Fieldline <ops@example.com>`.
+    pub from: String,
+    /// Who reads, in the same form.
+    pub to: Vec<String>,
+    /// How much.
+    pub rate: Option<Rate>,
+    /// For one message, from the connection to the server's last word.
+    pub timeout: Duration,
+}
+
+impl EmailConfig {
+    /// What is wrong with it, as far as can be seen without files and network.
+    ///
+    /// # Errors
+    /// Addresses that are none, a user without a password, or plain mail through a network.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        mailbox(&self.from)?;
+        self.to.iter().try_for_each(|to| mailbox(to).map(drop))?;
+        if self.to.is_empty() {
+            return Err(ConfigError::Nobody);
+        }
+        if self.user.is_some() != self.password.is_some() {
+            return Err(ConfigError::Credentials);
+        }
+        if self.security == Security::None && !self.allow_plain && !smtp_is_loopback(&self.host) {
+            return Err(ConfigError::Plain);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a mail server is this machine, by its name or address alone.
+pub fn smtp_is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// People who are told by e-mail. Each message has a connection of its own.
+pub struct Email {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+    to: Vec<Mailbox>,
+    server: String,
+    timeout: Duration,
+    outside: Outside,
+    limit: Limit,
+}
+
+impl Email {
+    /// Makes it ready; nothing is connected yet.
+    ///
+    /// # Errors
+    /// See [`EmailConfig::check`]; the rate is none, or TLS cannot be set up.
+    pub fn new(config: EmailConfig, outside: Outside) -> Result<Self, ConfigError> {
+        config.check()?;
+        let tls = match config.security {
+            Security::Starttls => Tls::Required(tls(&config.host)?),
+            Security::Tls => Tls::Wrapper(tls(&config.host)?),
+            Security::None => Tls::None,
+        };
+        let port = config.port.unwrap_or_else(|| config.security.port());
+        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&config.host)
+            .port(port)
+            .tls(tls)
+            .timeout(Some(config.timeout));
+        if let (Some(user), Some(password)) = (&config.user, &config.password) {
+            let password = String::from_utf8_lossy(password.bytes()).into_owned();
+            transport = transport.credentials(Credentials::new(user.clone(), password));
+        }
+        Ok(Self {
+            transport: transport.build(),
+            from: mailbox(&config.from)?,
+            to: config.to.iter().map(|to| mailbox(to)).collect::<Result<_, _>>()?,
+            server: format!("{}:{port}", config.host),
+            timeout: config.timeout,
+            outside,
+            limit: Limit::new(config.rate)?,
+        })
+    }
+
+    /// Sends a message, once, to everybody in `to`. The same `id` gives the same `Message-ID`, so that a mailbox
+    /// can tell a repetition.
+    ///
+    /// # Errors
+    /// [`Undelivered::Later`]: no connection, no TLS, no answer in time, a reply 4xx, or more than the rate
+    /// allows. [`Undelivered::Never`]: a reply 5xx, be it about one of several readers.
+    pub async fn send(&self, id: &str, subject: &str, text: &str) -> Result<(), Undelivered> {
+        let message = self.message(id, subject, text).map_err(Undelivered::never)?;
+        self.limit.take((self.outside.now)())?;
+        let patience = self.timeout;
+        let sent = match tokio::time::timeout(patience, self.transport.send(message)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) if error.is_permanent() => Err(Undelivered::never(error)),
+            Ok(Err(error)) => Err(Undelivered::later(error)),
+            Err(_) => Err(Undelivered::later(format!("the mail server was not done within {patience:?}"))),
+        };
+        self.limit.settle(&sent);
+        sent
+    }
+
+    fn message(&self, id: &str, subject: &str, text: &str) -> Result<Message, lettre::error::Error> {
+        let hash = digest::digest(&digest::SHA256, id.as_bytes());
+        let hash = hex(hash.as_ref().get(..ID_BYTES).unwrap_or_default());
+        let mut message = Message::builder()
+            .from(self.from.clone())
+            .date(UNIX_EPOCH + Duration::from_secs((self.outside.unix_seconds)()))
+            .message_id(Some(format!("<{hash}@{}>", self.from.email.domain())))
+            .subject(one_line(subject));
+        for to in &self.to {
+            message = message.to(to.clone());
+        }
+        automatic(message).header(ContentType::TEXT_PLAIN).body(text.to_owned())
+    }
+}
+
+impl fmt::Debug for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "email through {}", self.server)
+    }
+}
+
+fn tls(host: &str) -> Result<TlsParameters, ConfigError> {
+    TlsParameters::new_rustls(host.to_owned()).map_err(ConfigError::Tls)
+}
+
+fn mailbox(text: &str) -> Result<Mailbox, ConfigError> {
+    text.parse().map_err(|_| ConfigError::Address(text.to_owned()))
+}
+
+/// Nobody's out-of-office answers it (RFC 3834).
+fn automatic(message: MessageBuilder) -> MessageBuilder {
+    let name = HeaderName::new_from_ascii_str("Auto-Submitted");
+    message.raw_header(HeaderValue::new(name, "auto-generated".to_owned()))
+}
+
+/// A text as a subject: what a device says must not begin a header of its own.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SUBJECT_CHARS_MAX).collect()
+}
