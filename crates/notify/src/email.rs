@@ -7,11 +7,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
+use lettre::Message;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use lettre::transport::smtp;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
 use ring::digest;
 
 use crate::rate::Limit;
@@ -22,6 +24,9 @@ use crate::{ConfigError, Outside, Rate, Secret, Undelivered};
 const SUBJECT_CHARS_MAX: usize = 200;
 /// Bytes of a hash that make a message's id: two of them are never the same by accident.
 const ID_BYTES: usize = 16;
+
+/// How long the mail server may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How mail goes to the mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,10 +103,13 @@ pub fn smtp_is_loopback(host: &str) -> bool {
 
 /// People who are told by e-mail. Each message has a connection of its own.
 pub struct Email {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    host: String,
+    port: u16,
+    security: Security,
+    tls: Option<TlsParameters>,
+    credentials: Option<Credentials>,
     from: Mailbox,
     to: Vec<Mailbox>,
-    server: String,
     timeout: Duration,
     outside: Outside,
     limit: Limit,
@@ -115,24 +123,21 @@ impl Email {
     pub fn new(config: EmailConfig, outside: Outside) -> Result<Self, ConfigError> {
         config.check()?;
         let tls = match config.security {
-            Security::Starttls => Tls::Required(tls(&config.host)?),
-            Security::Tls => Tls::Wrapper(tls(&config.host)?),
-            Security::None => Tls::None,
+            Security::Starttls | Security::Tls => {
+                Some(TlsParameters::new_rustls(config.host.clone()).map_err(ConfigError::Tls)?)
+            }
+            Security::None => None,
         };
-        let port = config.port.unwrap_or_else(|| config.security.port());
-        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&config.host)
-            .port(port)
-            .tls(tls)
-            .timeout(Some(config.timeout));
-        if let (Some(user), Some(password)) = (&config.user, &config.password) {
-            let password = String::from_utf8_lossy(password.bytes()).into_owned();
-            transport = transport.credentials(Credentials::new(user.clone(), password));
-        }
+        let password = |secret: &Secret| String::from_utf8_lossy(secret.bytes()).into_owned();
+        let credentials = config.user.zip(config.password.as_ref().map(password));
         Ok(Self {
-            transport: transport.build(),
+            port: config.port.unwrap_or_else(|| config.security.port()),
+            host: config.host,
+            security: config.security,
+            tls,
+            credentials: credentials.map(|(user, password)| Credentials::new(user, password)),
             from: mailbox(&config.from)?,
             to: config.to.iter().map(|to| mailbox(to)).collect::<Result<_, _>>()?,
-            server: format!("{}:{port}", config.host),
             timeout: config.timeout,
             outside,
             limit: Limit::new(config.rate)?,
@@ -149,14 +154,34 @@ impl Email {
         let message = self.message(id, subject, text).map_err(Undelivered::never)?;
         self.limit.take((self.outside.now)())?;
         let patience = self.timeout;
-        let sent = match tokio::time::timeout(patience, self.transport.send(message)).await {
-            Ok(Ok(_)) => Ok(()),
+        let sent = match tokio::time::timeout(patience, self.converse(&message)).await {
+            Ok(Ok(connection)) => {
+                part(connection).await;
+                Ok(())
+            }
             Ok(Err(error)) if error.is_permanent() => Err(Undelivered::never(error)),
             Ok(Err(error)) => Err(Undelivered::later(error)),
             Err(_) => Err(Undelivered::later(format!("the mail server was not done within {patience:?}"))),
         };
         self.limit.settle(&sent);
         sent
+    }
+
+    /// Until the server has taken the message over; what comes then changes nothing.
+    async fn converse(&self, message: &Message) -> Result<AsyncSmtpConnection, smtp::Error> {
+        let own = ClientId::default();
+        let wrapper = self.tls.clone().filter(|_| self.security == Security::Tls);
+        let address = (self.host.as_str(), self.port);
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(address, Some(self.timeout), &own, wrapper, None).await?;
+        if let Some(tls) = self.tls.clone().filter(|_| self.security == Security::Starttls) {
+            connection.starttls(tls, &own).await?;
+        }
+        if let Some(credentials) = &self.credentials {
+            connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials).await?;
+        }
+        connection.send(message.envelope(), &message.formatted()).await?;
+        Ok(connection)
     }
 
     fn message(&self, id: &str, subject: &str, text: &str) -> Result<Message, lettre::error::Error> {
@@ -176,12 +201,15 @@ impl Email {
 
 impl fmt::Debug for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "email through {}", self.server)
+        write!(f, "email through {}:{}", self.host, self.port)
     }
 }
 
-fn tls(host: &str) -> Result<TlsParameters, ConfigError> {
-    TlsParameters::new_rustls(host.to_owned()).map_err(ConfigError::Tls)
+/// A farewell for a server that waits for one. Whether it answers says nothing about the message.
+async fn part(mut connection: AsyncSmtpConnection) {
+    if !matches!(tokio::time::timeout(FAREWELL, connection.quit()).await, Ok(Ok(_))) {
+        tracing::debug!("the mail server took the message and did not say goodbye");
+    }
 }
 
 fn mailbox(text: &str) -> Result<Mailbox, ConfigError> {

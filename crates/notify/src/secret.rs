@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The longest secret.
@@ -50,7 +51,7 @@ impl Secret {
         if !metadata.is_file() {
             return Err(failed(io::ErrorKind::InvalidInput.into()));
         }
-        if is_open(&metadata) {
+        if metadata.permissions().mode() & 0o077 != 0 {
             return Err(SecretError::Open { path: path.to_owned() });
         }
         let mut bytes = Vec::new();
@@ -69,18 +70,6 @@ impl Secret {
     }
 }
 
-#[cfg(unix)]
-fn is_open(metadata: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    metadata.permissions().mode() & 0o077 != 0
-}
-
-/// Elsewhere the folder's access list decides.
-#[cfg(not(unix))]
-fn is_open(_: &std::fs::Metadata) -> bool {
-    false
-}
-
 impl From<&[u8]> for Secret {
     fn from(bytes: &[u8]) -> Self {
         Self(bytes.to_vec())
@@ -93,10 +82,9 @@ impl fmt::Debug for Secret {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use std::fs::{Permissions, set_permissions};
-    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 

@@ -142,12 +142,17 @@ impl Webhook {
             if tries >= self.config.tries {
                 return Err(failure);
             }
-            let jittered = longest.mul_f64((self.outside.chance)().clamp(0.0, 1.0));
-            let wait = wanted.map_or(jittered, |wanted| wanted.max(jittered)).min(self.config.backoff_max);
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep(self.pause(wanted, longest)).await;
             longest = longest.saturating_mul(2).min(self.config.backoff_max);
             tries += 1;
         }
+    }
+
+    /// Anything up to `longest`, so that many senders do not come back at once; what the receiver wants, if that is
+    /// longer; and never beyond the bound.
+    fn pause(&self, wanted: Option<Duration>, longest: Duration) -> Duration {
+        let jittered = longest.mul_f64((self.outside.chance)().clamp(0.0, 1.0));
+        wanted.map_or(jittered, |wanted| wanted.max(jittered)).min(self.config.backoff_max)
     }
 
     async fn attempt(&self, id: &str, body: &Bytes) -> Result<(), Failure> {
