@@ -61,10 +61,8 @@ pub struct EmailConfig {
     pub security: Security,
     /// Unencrypted mail may leave this machine.
     pub allow_plain: bool,
-    /// As whom to log in.
-    pub user: Option<String>,
-    /// The password, with `user`.
-    pub password: Option<Secret>,
+    /// As whom to log in: user and password.
+    pub login: Option<(String, Secret)>,
     /// Who writes: `ops@example.com` or `Fieldline <ops@example.com>`.
     pub from: String,
     /// Who reads, in the same form.
@@ -76,28 +74,25 @@ pub struct EmailConfig {
 }
 
 impl EmailConfig {
-    /// What is wrong with it, as far as can be seen without files and network.
+    /// Looks for what is wrong with it, without files and network.
     ///
     /// # Errors
-    /// Addresses that are none, a user without a password, or plain mail through a network.
+    /// Addresses or a rate that are none, nobody to read, or plain mail through a network.
     pub fn check(&self) -> Result<(), ConfigError> {
         mailbox(&self.from)?;
         self.to.iter().try_for_each(|to| mailbox(to).map(drop))?;
         if self.to.is_empty() {
             return Err(ConfigError::Nobody);
         }
-        if self.user.is_some() != self.password.is_some() {
-            return Err(ConfigError::Credentials);
-        }
-        if self.security == Security::None && !self.allow_plain && !smtp_is_loopback(&self.host) {
+        if self.security == Security::None && !self.allow_plain && !is_loopback(&self.host) {
             return Err(ConfigError::Plain);
         }
-        Ok(())
+        self.rate.map_or(Ok(()), Rate::check)
     }
 }
 
 /// Whether a mail server is this machine, by its name or address alone.
-pub fn smtp_is_loopback(host: &str) -> bool {
+fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
@@ -119,7 +114,7 @@ impl Email {
     /// Makes it ready; nothing is connected yet.
     ///
     /// # Errors
-    /// See [`EmailConfig::check`]; the rate is none, or TLS cannot be set up.
+    /// See [`EmailConfig::check`]; or TLS cannot be set up.
     pub fn new(config: EmailConfig, outside: Outside) -> Result<Self, ConfigError> {
         config.check()?;
         let tls = match config.security {
@@ -128,14 +123,15 @@ impl Email {
             }
             Security::None => None,
         };
-        let password = |secret: &Secret| String::from_utf8_lossy(secret.bytes()).into_owned();
-        let credentials = config.user.zip(config.password.as_ref().map(password));
+        let credentials = |(user, secret): (String, Secret)| {
+            Credentials::new(user, String::from_utf8_lossy(secret.bytes()).into_owned())
+        };
         Ok(Self {
             port: config.port.unwrap_or_else(|| config.security.port()),
             host: config.host,
             security: config.security,
             tls,
-            credentials: credentials.map(|(user, password)| Credentials::new(user, password)),
+            credentials: config.login.map(credentials),
             from: mailbox(&config.from)?,
             to: config.to.iter().map(|to| mailbox(to)).collect::<Result<_, _>>()?,
             timeout: config.timeout,

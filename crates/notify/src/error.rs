@@ -1,7 +1,5 @@
 //! How it can fail.
 
-use crate::SecretError;
-
 /// Any cause.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -33,11 +31,8 @@ pub enum ConfigError {
     #[error("url must be http:// or https:// with a host, and without user, password or fragment")]
     Url,
     /// The rate is none.
-    #[error("the rate must be 1 to 100000 an hour, with a burst of 1 to 100000")]
+    #[error("per_hour and burst must be 1 to 100000")]
     Rate,
-    /// A file with a secret cannot be used.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
     /// The machine's certificate authorities cannot be read.
     #[error("the machine's certificate authorities cannot be read")]
     Certificates(#[source] std::io::Error),
@@ -47,9 +42,6 @@ pub enum ConfigError {
     /// Nobody is to get the mail.
     #[error("to must name at least one address")]
     Nobody,
-    /// A user without a password, or the other way round.
-    #[error("user and password_file belong together")]
-    Credentials,
     /// Mail would go unencrypted through a network.
     #[error("mail goes unencrypted to loopback only: use starttls or tls, or allow_plain = true")]
     Plain,

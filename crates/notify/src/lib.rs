@@ -32,7 +32,7 @@ mod signature;
 mod webhook;
 
 pub use address::is_public;
-pub use email::{Email, EmailConfig, Security, smtp_is_loopback};
+pub use email::{Email, EmailConfig, Security};
 pub use error::{ConfigError, Undelivered};
 pub use outside::{Outside, Resolve};
 pub use rate::Rate;

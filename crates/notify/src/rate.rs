@@ -17,6 +17,18 @@ pub struct Rate {
     pub burst: u32,
 }
 
+impl Rate {
+    /// Looks whether it is one.
+    ///
+    /// # Errors
+    /// It is not 1 to 100,000 an hour, with as many at once.
+    pub fn check(self) -> Result<(), ConfigError> {
+        let allowed = 1..=MAX;
+        let fine = allowed.contains(&self.per_hour) && allowed.contains(&self.burst);
+        if fine { Ok(()) } else { Err(ConfigError::Rate) }
+    }
+}
+
 /// A bucket of tokens: one goes with each notification, and they come back evenly.
 #[derive(Debug)]
 pub(crate) struct Bucket {
@@ -30,10 +42,7 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn new(rate: Rate) -> Result<Self, ConfigError> {
-        let allowed = 1..=MAX;
-        if !allowed.contains(&rate.per_hour) || !allowed.contains(&rate.burst) {
-            return Err(ConfigError::Rate);
-        }
+        rate.check()?;
         let pause = HOUR / rate.per_hour;
         Ok(Self { pause, ahead_max: pause * (rate.burst - 1), full_at: None })
     }

@@ -61,11 +61,16 @@ impl WebhookConfig {
         }
     }
 
-    /// What `url` is as a URL.
+    /// Looks for what is wrong with it, without network.
     ///
     /// # Errors
-    /// It is none of a webhook.
-    pub fn uri(&self) -> Result<Uri, ConfigError> {
+    /// The URL or the rate is none.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.uri()?;
+        self.rate.map_or(Ok(()), Rate::check)
+    }
+
+    fn uri(&self) -> Result<Uri, ConfigError> {
         let uri: Uri = self.url.parse().map_err(|_| ConfigError::Url)?;
         let known = matches!(uri.scheme_str(), Some("http" | "https"));
         let plain = !self.url.contains('#') && uri.authority().is_some_and(|it| !it.as_str().contains('@'));
