@@ -44,6 +44,7 @@ pub mod programs;
 pub mod proxy;
 pub mod publisher;
 pub mod random;
+pub mod recordings;
 pub mod shadows;
 pub mod site;
 pub mod thing;

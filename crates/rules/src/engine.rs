@@ -18,11 +18,14 @@ use std::sync::Arc;
 use fieldline_model::{Class, DeviceId, Quality, ReadingRef, Timestamp};
 use serde::Serialize;
 
-use crate::{Alarm, Documents, Effect, Host, Rule};
+use crate::{Alarm, Documents, Effect, EffectKind, Host, Rule};
 use alarms::Alarms;
 use device::Device;
 use keep::Kept;
 use program::Program;
+
+/// Effects of one reading that are looked through for readings.
+const FED_MAX: usize = 1_000;
 
 /// What the engine may grow to.
 #[derive(Debug, Clone)]
@@ -180,7 +183,10 @@ impl Engine {
     /// Puts these rules in force instead of those before. Rules whose text is unchanged keep their windows and
     /// alarms; alarms of rules that are gone return.
     pub fn load(&mut self, now: Timestamp, documents: &Documents, effects: &mut Vec<Effect>) -> Loaded {
-        self.replace_rules(now.nanos(), documents, effects)
+        let from = effects.len();
+        let loaded = self.replace_rules(now.nanos(), documents, effects);
+        self.feed(now, from, effects);
+        loaded
     }
 
     /// The groups that a device belongs to, for `groups` of rules; none known at first. Instances that a device
@@ -196,7 +202,8 @@ impl Engine {
     }
 
     /// Evaluates one reading. `now` is the host's clock. Readings of quality `bad` are passed over, and so is one
-    /// of the latest sixteen of its series that comes again.
+    /// of the latest sixteen of its series that comes again. What rules calculate of it is evaluated too, before
+    /// anything else; a host has only to store it.
     pub fn observe(
         &mut self,
         now: Timestamp,
@@ -204,6 +211,12 @@ impl Engine {
         reading: ReadingRef<'_>,
         effects: &mut Vec<Effect>,
     ) {
+        let from = effects.len();
+        self.take(now, reading, effects);
+        self.feed(now, from, effects);
+    }
+
+    fn take(&mut self, now: Timestamp, reading: ReadingRef<'_>, effects: &mut Vec<Effect>) {
         if reading.quality == Quality::Bad {
             return;
         }
@@ -214,7 +227,24 @@ impl Engine {
 
     /// Does what is due by the clock; see [`Engine::wake_at`].
     pub fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let from = effects.len();
         self.run_due(now.nanos(), effects);
+        self.feed(now, from, effects);
+    }
+
+    /// Evaluates readings that rules have calculated. That no metric is made of itself is checked when rules are
+    /// loaded; the bound is for what such a check cannot see.
+    fn feed(&mut self, now: Timestamp, from: usize, effects: &mut Vec<Effect>) {
+        let mut next = from;
+        while let Some(effect) = effects.get(next)
+            && next - from < FED_MAX
+        {
+            next += 1;
+            if let EffectKind::Derived(reading) = &effect.kind {
+                let reading = reading.clone();
+                self.take(now, reading.as_ref(), effects);
+            }
+        }
     }
 
     /// When [`Engine::tick`] is due next, by the host's clock.
