@@ -38,6 +38,10 @@ pub struct Told {
     pub accepted: bool,
     /// The body; null if it is no JSON.
     pub body: Value,
+    /// The body as it came.
+    pub bytes: Bytes,
+    /// The header `Fieldline-Signature`; empty without one.
+    pub signature: String,
 }
 
 #[derive(Debug, Default)]
@@ -117,9 +121,11 @@ fn lock(heard: &Shared) -> MutexGuard<'_, Heard> {
 }
 
 async fn receive(State(heard): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let bytes = body;
+    let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let key = header("idempotency-key");
     let behaviour = {
         let mut heard = lock(&heard);
         let behaviour = heard.behaviour.clone();
@@ -128,6 +134,8 @@ async fn receive(State(heard): State<Shared>, headers: HeaderMap, body: Bytes) -
             mark: text(&body["data"]["mark"]),
             accepted: behaviour == Behaviour::Accept,
             body,
+            bytes,
+            signature: header("fieldline-signature").unwrap_or_default(),
         });
         behaviour
     };
