@@ -4,15 +4,17 @@
 mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use rustls::{ClientConfig, RootCertStore};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
@@ -111,8 +113,7 @@ impl Webhook {
         let limit = Limit::new(config.rate)?;
         let guarded = Guarded::new(outside.clone(), config.allow_private, config.timeout / 3);
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-            .map_err(ConfigError::Certificates)?
+            .with_tls_config(tls(&uri)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(guarded);
@@ -191,6 +192,20 @@ impl fmt::Debug for Webhook {
         let authority = self.uri.authority().map_or("", |authority| authority.as_str());
         write!(f, "webhook {authority}")
     }
+}
+
+/// TLS with the machine's authorities, which a machine that posts to `http://` alone need not have.
+fn tls(uri: &Uri) -> Result<ClientConfig, ConfigError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring offers the suites of the default versions");
+    let builder = if uri.scheme_str() == Some("https") {
+        builder.with_native_roots().map_err(ConfigError::Certificates)?
+    } else {
+        builder.with_root_certificates(RootCertStore::empty())
+    };
+    Ok(builder.with_no_client_auth())
 }
 
 /// How a try failed.
