@@ -51,6 +51,7 @@ pub mod site;
 pub mod thing;
 pub mod timestream;
 pub mod wait;
+pub mod webhook;
 
 pub use authority::Authority;
 pub use http::Http;
@@ -58,3 +59,4 @@ pub use oracle::Oracle;
 pub use proxy::Proxy;
 pub use site::{Agent, Server, Site};
 pub use thing::Thing;
+pub use webhook::Webhook;
