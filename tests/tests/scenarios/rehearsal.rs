@@ -182,7 +182,9 @@ fn an_analysis_writes_a_chart() -> Result<()> {
 }
 
 /// A recording, the failures that it is known for, and how many other stretches are marked at most.
-const RECORDED: [(&str, &[(&str, &str)], usize); 4] = [
+type Recorded = (&'static str, &'static [(&'static str, &'static str)], usize);
+
+const RECORDED: [Recorded; 4] = [
     (
         "machine_temperature_system_failure",
         &[
