@@ -1,7 +1,7 @@
 //! `fieldline serve`: the on-premise server alone.
 
 use edge_agent::settings;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{Rules, Server};
 use crate::cli::{Listen, ServeArgs};
@@ -15,6 +15,8 @@ use crate::{descriptors, stop};
 /// The configuration is wrong, an address is taken, or the data folder cannot be used.
 pub async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let told = stop::listen()?;
+    // From the first moment on: unheard, the signal would end the process.
+    let hangups = signal(SignalKind::hangup())?;
     descriptors::raise();
     let server = Server::start(configuration(args)?).await?;
     let listeners = [
@@ -29,7 +31,7 @@ pub async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         }
     }
     println!("ready");
-    let reloads = tokio::spawn(reload_when_told(server.rules()));
+    let reloads = tokio::spawn(reload_when_told(hangups, server.rules()));
     told.await;
     reloads.abort();
     tracing::info!("stopping");
@@ -38,14 +40,8 @@ pub async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
 }
 
 /// Reads the rules again at each SIGHUP.
-async fn reload_when_told(rules: Option<Rules>) {
+async fn reload_when_told(mut told: Signal, rules: Option<Rules>) {
     let Some(rules) = rules else { return };
-    let mut told = match signal(SignalKind::hangup()) {
-        Ok(told) => told,
-        Err(error) => {
-            return tracing::warn!(%error, "cannot listen for SIGHUP; rules are read when files change");
-        }
-    };
     while told.recv().await.is_some() {
         rules.reload().await;
     }
