@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+pub mod alarms;
 pub mod authority;
 pub mod clients;
 pub mod cloud;

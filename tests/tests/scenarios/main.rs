@@ -26,6 +26,7 @@ mod rehearsal;
 mod remote_config;
 mod rules_edge;
 mod rules_replay;
+mod rules_server;
 mod rules_webhook;
 mod s3_compact;
 mod s3_store;

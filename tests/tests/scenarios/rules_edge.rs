@@ -5,34 +5,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use fieldline_tests::http::encode;
 use fieldline_tests::ledger::settle;
 use fieldline_tests::publisher::publish;
 use fieldline_tests::random::Random;
 use fieldline_tests::wait::{PATIENCE, until};
-use fieldline_tests::{Site, machine, relay};
+use fieldline_tests::{Site, alarms, machine, relay};
 use serde_json::{Value, json};
 
 fn rules(site: &Site) -> Result<Value> {
     Ok(site.agent.http().json("/status")?["rules"].clone())
-}
-
-/// Raised and returned, as the server's history has them: when, of which alarm.
-fn history(site: &Site, device: &str) -> Result<Vec<(String, String)>> {
-    let path = format!("/api/v1/alarms/history?device={device}&limit=1000");
-    let word = |line: &Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
-    let (mut lines, mut next) = (Vec::new(), String::new());
-    loop {
-        let page = site.server.http().json(&format!("{path}{next}"))?;
-        let found = page["history"].as_array().context("no history")?;
-        lines.extend(found.iter().map(|line| (word(line, "at"), word(line, "transition"))));
-        match page["next"].as_str() {
-            Some(more) => next = format!("&next={}", encode(more)),
-            None => break,
-        }
-    }
-    lines.sort();
-    Ok(lines)
 }
 
 #[test]
@@ -50,7 +31,9 @@ fn a_relay_is_switched_with_the_line_cut_and_the_alarm_arrives_when_it_is_back()
     ensure!(shown["rules"][0]["name"] == "hot" && shown["undelivered"] == 0, "{shown}");
 
     site.server.start()?;
-    until("the alarms' history", PATIENCE, || Ok((history(&site, "press-4")?.len() == 200).then_some(())))?;
+    until("the alarms' history", PATIENCE, || {
+        Ok((alarms::history(&site.server, "press-4")?.len() == 200).then_some(()))
+    })?;
     let alarms = site.server.http().json("/api/v1/alarms")?;
     ensure!(alarms["alarms"][0]["gateway"] == "gw-1", "{alarms}");
     let excess = site.server.http().series("press-4", "excess")?;
@@ -78,7 +61,7 @@ fn rules_come_from_afar_and_one_that_is_wrong_changes_nothing() -> Result<()> {
     until("rules in force", PATIENCE, || Ok((rules(&site)?["rules"][0]["name"] == "hot").then_some(())))?;
     let (address, start) = (site.agent.mqtt_address(), relay::now_ms()?);
     publish(address, "press-4", &[relay::reading("press-4", start, 85.0)])?;
-    until("an alarm", PATIENCE, || Ok((history(&site, "press-4")?.len() == 1).then_some(())))?;
+    until("an alarm", PATIENCE, || Ok((alarms::history(&site.server, "press-4")?.len() == 1).then_some(())))?;
 
     push("temperature > > 1.0")?;
     let refused = until("a refusal", PATIENCE, || {
@@ -129,37 +112,16 @@ fn no_alarm_is_lost_or_doubled_by_kills() -> Result<()> {
     }
     press.join().map_err(|_| anyhow::anyhow!("the press panicked"))??;
 
-    let expected = transitions(&values)?;
+    let expected = alarms::transitions(&values)?;
     until("every line of the history", PATIENCE, || {
-        Ok((history(&site, "press-4")?.len() >= expected.len()).then_some(()))
+        Ok((alarms::history(&site.server, "press-4")?.len() >= expected.len()).then_some(()))
     })?;
     settle(site.agent.http(), site.server.http(), "gw-1", PATIENCE)?;
-    let found = history(&site, "press-4")?;
-    ensure!(found == expected, "{}", difference(&expected, &found));
+    let found = alarms::history(&site.server, "press-4")?;
+    ensure!(found == expected, "{}", alarms::difference(&expected, &found));
     let excess: BTreeMap<i64, Value> = site.server.http().series("press-4", "excess")?.into_iter().collect();
     let made: BTreeMap<i64, Value> = values.iter().map(|(ms, value)| (*ms, json!(value - 80.0))).collect();
     println!("{count} readings, {} lines of history, {} derived", found.len(), excess.len());
     ensure!(excess == made, "what rules derived is not what was said");
     site.finish()
-}
-
-/// When the alarm is raised and returns.
-fn transitions(values: &[(i64, f64)]) -> Result<Vec<(String, String)>> {
-    let mut active = false;
-    let mut lines = Vec::new();
-    for (ms, value) in values {
-        if (*value > 80.0) != active {
-            active = !active;
-            let at = fieldline_model::Timestamp::from_millis(*ms)?;
-            lines.push((at.to_string(), if active { "raised" } else { "returned" }.to_owned()));
-        }
-    }
-    lines.sort();
-    Ok(lines)
-}
-
-fn difference(expected: &[(String, String)], found: &[(String, String)]) -> String {
-    let lost: Vec<_> = expected.iter().filter(|line| !found.contains(line)).collect();
-    let more: Vec<_> = found.iter().filter(|line| !expected.contains(line)).collect();
-    format!("lost {lost:?}, more {more:?}, {} of {}", found.len(), expected.len())
 }
