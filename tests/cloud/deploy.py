@@ -213,7 +213,8 @@ def settings(cloud: Cloud, store: str, ids: dict[str, str]) -> tuple[dict[str, d
     for function in ["ingest", "storage", "query", "shadow", "rules"] + (["compact"] if store == "s3" else []):
         id = ids[f"{function.capitalize()}Function"]
         config = cloud["lambda"].get_function_configuration(FunctionName=id)
-        variables = config["Environment"]["Variables"]
+        # moto leaves a number of the template a number.
+        variables = {name: str(value) for name, value in config["Environment"]["Variables"].items()}
         ours = {name for name in variables if name.startswith("FIELDLINE_")}
         faults += [f"{function}: {name} is not set" for name in sorted(expected_settings(function, store) - ours)]
         faults += [f"{function}: {name} is set for nothing" for name in sorted(ours - expected_settings(function, store))]
