@@ -35,6 +35,9 @@ const GATEWAYS_AT_ONCE: usize = 8;
 /// So long before its end an invocation is cut short: what is answered does not come again for nothing.
 const RESERVE: Duration = Duration::from_secs(5);
 
+/// So long before its end an invocation delivers nothing more, and commits what it has delivered.
+const RESERVE_FOR_COMMITS: Duration = Duration::from_secs(20);
+
 /// What the function is invoked with.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
@@ -157,6 +160,7 @@ impl Cloud {
         let until = tokio::time::Instant::from(deadline.checked_sub(RESERVE).unwrap_or(began));
         let now = (self.clock)();
         let mut tally = Tally::default();
+        self.desk.deliver_until(deadline.checked_sub(RESERVE_FOR_COMMITS).unwrap_or(began));
         self.desk.refresh(now).await?;
         let work = match event {
             Event::Batch { records } => sorted(&records, &mut tally),

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use async_trait::async_trait;
 use fieldline_model::{GatewayId, Timestamp};
-use fieldline_rules::{Host, Limits};
+use fieldline_rules::{Effect, Host, Limits};
 use fieldline_wire::Block;
 
 use super::files::Files;
 use super::{Account, GatewayState};
-use crate::{CommitError, PortError, Runner, StateStore};
+use crate::{CommitError, DeliveryError, Outlet, PortError, Runner, StateStore};
 
 /// Gateways whose state is kept in memory between invocations; the one longest unused goes first.
 const WARM_MAX: usize = 64;
@@ -31,6 +33,26 @@ pub(super) struct Desk {
     account: Arc<dyn Account>,
     files: tokio::sync::Mutex<Files>,
     warm: Mutex<Warmed>,
+    /// No delivery begins after this.
+    until: Arc<Mutex<Option<Instant>>>,
+}
+
+/// Takes effects as long as there is time. What many alarms at once leave over waits for the next minute: were the
+/// invocation cut off instead, nobody would note what has been delivered.
+struct Punctual {
+    outlet: Arc<dyn Outlet>,
+    until: Arc<Mutex<Option<Instant>>>,
+}
+
+#[async_trait]
+impl Outlet for Punctual {
+    async fn deliver(&self, effect: &Effect) -> Result<(), DeliveryError> {
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        match until.is_some_and(|until| Instant::now() >= until) {
+            true => Err(DeliveryError::Later("no time is left".into())),
+            false => self.outlet.deliver(effect).await,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -47,7 +69,13 @@ impl fmt::Debug for Desk {
 
 impl Desk {
     pub(super) fn new(account: Arc<dyn Account>) -> Self {
-        Self { account, files: tokio::sync::Mutex::default(), warm: Mutex::default() }
+        let (files, warm) = (tokio::sync::Mutex::default(), Mutex::default());
+        Self { account, files, warm, until: Arc::default() }
+    }
+
+    /// An invocation begins; deliveries have so long.
+    pub(super) fn deliver_until(&self, until: Instant) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
     /// Reads the rules again when it is time to.
@@ -115,7 +143,8 @@ impl Desk {
     async fn open(&self, gateway: &GatewayId, now: Timestamp) -> Result<Warm, CommitError> {
         let state = self.account.state(gateway);
         let port: Arc<dyn StateStore> = Arc::<dyn GatewayState>::clone(&state);
-        let outlet = self.account.outlet(gateway);
+        let outlet =
+            Arc::new(Punctual { outlet: self.account.outlet(gateway), until: Arc::clone(&self.until) });
         let runner = Runner::open(Host::Server, Limits::default(), port, outlet, now).await?;
         Ok(Warm { runner, state, rules: 0, used: 0 })
     }

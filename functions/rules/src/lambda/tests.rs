@@ -186,9 +186,13 @@ fn minute() -> Event {
 
 /// Handles an event at a second; the messages that come again.
 fn handle(cloud: &mut Cloud, clock: fn() -> Timestamp, event: Event) -> Vec<String> {
+    handle_within(cloud, clock, event, Duration::from_secs(60))
+}
+
+fn handle_within(cloud: &mut Cloud, clock: fn() -> Timestamp, event: Event, left: Duration) -> Vec<String> {
     cloud.clock = clock;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + left;
     let answer = runtime.block_on(cloud.handle(event, deadline)).unwrap();
     answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
 }
@@ -279,4 +283,16 @@ fn a_broken_file_leaves_in_force_what_it_said_before() {
     // Without any rules the function does not pretend to evaluate.
     let empty = Arc::<World>::default();
     assert!(handle(&mut cloud(&empty), || at(0), batch(&[hot(1)])).is_empty(), "no files are no rules");
+}
+
+#[test]
+fn what_there_is_no_time_to_deliver_waits_for_the_next_minute() {
+    let world = world();
+    let mut cloud = cloud(&world);
+    let block = message("gw-1", 7, 1, &[(0, 90.0), (40, 90.0)]);
+    let left = RESERVE_FOR_COMMITS - Duration::from_secs(1);
+    assert!(handle_within(&mut cloud, || at(41), batch(&[block]), left).is_empty(), "it is evaluated");
+    assert!(heard(&world).is_empty());
+    assert!(handle(&mut super::tests::cloud(&world), || at(60), minute()).is_empty());
+    assert_eq!(heard(&world), ["Raised gw-1-press", "told Raised gw-1-press"]);
 }
