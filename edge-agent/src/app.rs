@@ -1,5 +1,6 @@
 //! The agent put together: sources, intake, committer, journal and uplink, started and stopped in order.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,12 +15,14 @@ use tokio::task::JoinHandle;
 
 use crate::address::ServerAddress;
 use crate::clock;
+use crate::commands::Commands;
 use crate::committer::{Board, Committer, recovered_note};
 use crate::config::{Config, ListenerTls};
 use crate::control::{self, Observed, Status};
 use crate::intake::Intake;
 use crate::quarantine::Quarantine;
 use crate::remote::{self, Driver, Live, Remote, Sources};
+use crate::rules::{LocalOutlet, RulesHost};
 use crate::sources::http::{self, Inlet};
 use crate::sources::listener::Listener;
 use crate::sources::reader::Reader;
@@ -71,19 +74,24 @@ impl Agent {
         let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|l| l.local_addr().ok());
         let (mqtt_address, http_address) = (address(&mqtt), address(&http));
         let (post, letters) = post();
-        let Devices { broker, things, shadows } = match mqtt {
+        let Devices { broker, things, commands, shadows } = match mqtt {
             Some(listener) => open_to_devices(&config, listener, &reader, &post, &stopping, &mut tasks)?,
             None => Devices::default(),
         };
+        let rules = start_rules(&config, &broker, &things)?;
+        let desk = Arc::clone(&rules.desk);
         let things_heard = things.clone().map(|things| things as Arc<dyn Correspondent>);
         let remote_heard = remote.as_ref().map(|(_, remote, _)| remote.clone() as Arc<dyn Correspondent>);
-        let office = Office::new(letters, things_heard.into_iter().chain(remote_heard).collect());
+        let commands_heard = commands.map(|commands| commands as Arc<dyn Correspondent>);
+        let heard = things_heard.into_iter().chain(commands_heard).chain(remote_heard);
+        let office = Office::new(letters, heard.collect());
         let mut sources = Sources::default();
         sources.run(&config.broker, config.gateway.id.as_str(), &reader)?;
         let (uplink, course) = start_uplink(&config, &journal, &board, office, &stopping, &mut tasks)?;
         let (remote, sources) = match remote {
             Some((_, remote, driver)) => {
-                let live = Live { base, intake: Arc::clone(&intake), reader, course, sources };
+                let (intake, rules) = (Arc::clone(&intake), Arc::clone(&desk));
+                let live = Live { base, intake, reader, course, sources, rules };
                 tasks.push(tokio::spawn(driver.run(live, post, stopping.clone())));
                 (Some(remote), Sources::default())
             }
@@ -99,13 +107,15 @@ impl Agent {
             uplink,
             things,
             remote,
+            rules: desk,
         };
         if let Some(listener) = http {
             tasks.push(serve_http(&config, listener, &observed, stopping.clone()));
         }
         tasks.push(tokio::spawn(keep_house(Arc::clone(&intake), journal.clone(), stopping)));
-        let committer =
-            Committer { intake, journal, quarantine: Quarantine::new(&config.data), board, settled };
+        let quarantine = Quarantine::new(&config.data);
+        let made = BTreeMap::new();
+        let committer = Committer { intake, journal, quarantine, board, settled, rules, made };
         let committer = start_committer(committer)?;
         Ok(Self { mqtt_address, http_address, observed, stop, tasks, committer, shadows, sources })
     }
@@ -166,6 +176,7 @@ fn begin_remote(base: &Config) -> anyhow::Result<Option<(Config, Arc<Remote>, Dr
 struct Devices {
     broker: Option<Broker>,
     things: Option<Arc<Things>>,
+    commands: Option<Arc<Commands>>,
     shadows: Option<oneshot::Receiver<()>>,
 }
 
@@ -179,13 +190,35 @@ fn open_to_devices(
 ) -> anyhow::Result<Devices> {
     let aws = config.sync.server.as_ref().is_some_and(ServerAddress::is_aws);
     let (things, opened) = Things::open(&config.gateway.id, &config.things, &config.data, aws)?.unzip();
-    let application = Listener::new(reader.clone(), things.clone());
+    let commands = Commands::open(&config.gateway.id, &config.commands, aws);
+    let application = Listener::new(reader.clone(), things.clone(), commands.clone());
     let broker = listen(config, listener, application, stopping, tasks)?;
     let shadows = match (&things, opened) {
         (Some(things), Some(opened)) => Some(things.start(opened, broker.clone(), post.clone())?),
         _ => None,
     };
-    Ok(Devices { broker: Some(broker), things, shadows })
+    if let Some(commands) = &commands {
+        commands.connect(broker.clone(), post.clone());
+        tasks.push(tokio::spawn(Arc::clone(commands).run(stopping.clone())));
+    }
+    Ok(Devices { broker: Some(broker), things, commands, shadows })
+}
+
+/// The rules, in force from the first reading on.
+fn start_rules(
+    config: &Config,
+    broker: &Option<Broker>,
+    things: &Option<Arc<Things>>,
+) -> anyhow::Result<RulesHost> {
+    let rules = RulesHost {
+        fs: Arc::new(DiskFs),
+        folder: config.data.join("rules"),
+        outlet: Arc::new(LocalOutlet::new(broker.clone(), things.clone())),
+        desk: Arc::default(),
+    };
+    rules.desk.want(config.rules.clone());
+    rules.start().map_err(anyhow::Error::msg)?;
+    Ok(rules)
 }
 
 /// On a thread of its own; what is given back resolves when it has ended.

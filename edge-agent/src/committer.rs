@@ -13,6 +13,7 @@ use crate::clock;
 use crate::intake::counts::{Counts, Note};
 use crate::intake::{Batch, Intake};
 use crate::quarantine::Quarantine;
+use crate::rules::RulesHost;
 
 /// A record is closed when it has grown past this, so that damage on the disk stays small.
 const RECORD_BYTES: usize = 4 * 1024;
@@ -132,6 +133,9 @@ pub(crate) struct Committer {
     pub(crate) board: Arc<Board>,
     /// Readings per class that are durable.
     pub(crate) settled: BTreeMap<Class, u64>,
+    pub(crate) rules: RulesHost,
+    /// Readings per class that rules have made since the start; the intake does not know of them.
+    pub(crate) made: BTreeMap<Class, u64>,
 }
 
 impl Committer {
@@ -139,7 +143,13 @@ impl Committer {
     pub(crate) fn run(mut self) {
         let mut batch = Batch::default();
         let mut records = Records::default();
-        while self.intake.take(&mut batch) {
+        while self.intake.take(&mut batch, self.rules.wake()) {
+            if !self.evaluate(&mut batch) {
+                return;
+            }
+            if batch.is_idle && batch.lanes.iter().all(Rows::is_empty) {
+                continue;
+            }
             records.encode(&batch.lanes);
             if !self.commit(&batch, &records) {
                 return;
@@ -150,6 +160,26 @@ impl Committer {
                 completion.durable();
             }
         }
+    }
+
+    /// Shows the batch to the rules, which may add to it. Tries until it works; `false` when told to give up.
+    fn evaluate(&mut self, batch: &mut Batch) -> bool {
+        let made = loop {
+            match self.rules.round(batch) {
+                Ok(made) => break made,
+                Err(trouble) => self.board.complain(trouble),
+            }
+            if self.board.stopping() {
+                return false;
+            }
+            std::thread::sleep(RETRY_EVERY);
+        };
+        for (class, reading) in made {
+            batch.lane(class).push(reading.as_ref());
+            *self.made.entry(class).or_default() += 1;
+        }
+        batch.counts.add_made(&self.made);
+        true
     }
 
     /// Tries until it works; `false` when told to give up.

@@ -1,6 +1,7 @@
 //! Everything that can be set, with its unit, its default and its limits.
 
 mod check;
+mod commands;
 mod remote;
 #[cfg(test)]
 mod tests;
@@ -14,12 +15,14 @@ use bytesize::ByteSize;
 use fieldline_filter::Rule;
 use fieldline_journal::Policy;
 use fieldline_model::GatewayId;
+use fieldline_rules::Rule as AlarmRule;
 use serde::Deserialize;
 
 use crate::address::ServerAddress;
 use crate::mapping::Mapping;
 
 pub use check::ConfigError;
+pub use commands::CommandsSettings;
 pub use remote::RemoteSettings;
 pub use things::ThingsSettings;
 
@@ -42,6 +45,8 @@ pub struct Config {
     pub map: Vec<Mapping>,
     /// What is left out, per metric; the first that matches counts.
     pub filter: Vec<Rule>,
+    /// What is watched for, and what is done then, in any order; each with `runs = "edge"`.
+    pub rules: Vec<AlarmRule>,
     /// What is accepted at all.
     pub limits: Limits,
     /// The store-and-forward log.
@@ -50,6 +55,8 @@ pub struct Config {
     pub sync: SyncSettings,
     /// The shadows of the devices behind this gateway.
     pub things: ThingsSettings,
+    /// The commands of the devices behind this gateway.
+    pub commands: CommandsSettings,
     /// The configuration from afar.
     pub remote: RemoteSettings,
 }
@@ -238,10 +245,12 @@ impl Default for Config {
             broker: Vec::new(),
             map: Vec::new(),
             filter: Vec::new(),
+            rules: Vec::new(),
             limits: Limits::default(),
             journal: JournalSettings::default(),
             sync: SyncSettings::default(),
             things: ThingsSettings::default(),
+            commands: CommandsSettings::default(),
             remote: RemoteSettings::default(),
         }
     }

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use fieldline_filter::{Filter, Output};
 use fieldline_model::{Class, Metric, ReadingRef, Reason, Timestamp, ValueRef};
@@ -36,18 +37,46 @@ const WAITING_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) lanes: [Rows; Class::ALL.len()],
+    /// The lane of each reading, in the order in which they came.
+    pub(crate) order: Vec<Class>,
     pub(crate) quarantine: Vec<Entry>,
     pub(crate) completions: Vec<Completion>,
     pub(crate) counts: Counts,
     pub(crate) windows: Vec<KeptWindow>,
+    /// Nothing has come; only the time has.
+    pub(crate) is_idle: bool,
     /// About how large it is.
     bytes: usize,
 }
 
 impl Batch {
+    /// The readings of a class.
+    pub(crate) fn lane(&mut self, class: Class) -> &mut Rows {
+        let [history, live, event, alarm] = &mut self.lanes;
+        match class {
+            Class::History => history,
+            Class::Live => live,
+            Class::Event => event,
+            Class::Alarm => alarm,
+        }
+    }
+
+    /// The readings in the order in which they came.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = (Class, ReadingRef<'_>)> {
+        let mut next = [0; Class::ALL.len()];
+        self.order.iter().filter_map(move |class| {
+            let lanes = Class::ALL.into_iter().zip(&self.lanes).zip(&mut next);
+            let ((_, rows), next) = lanes.into_iter().find(|((lane, _), _)| lane == class)?;
+            *next += 1;
+            Some((*class, rows.get(*next - 1)?))
+        })
+    }
+
     fn clear(&mut self) {
         self.bytes = 0;
+        self.is_idle = false;
         self.lanes.iter_mut().for_each(Rows::clear);
+        self.order.clear();
         self.quarantine.clear();
         self.completions.clear();
         self.windows.clear();
@@ -194,16 +223,25 @@ impl Intake {
         self.kick();
     }
 
-    /// Waits for something to commit and swaps it against the emptied `batch`; `false` when the
-    /// intake has been stopped and is empty.
-    pub(crate) fn take(&self, batch: &mut Batch) -> bool {
+    /// Waits for something to commit, at most until a time, and swaps it against the emptied `batch`;
+    /// `false` when the intake has been stopped and is empty.
+    pub(crate) fn take(&self, batch: &mut Batch, until: Option<Instant>) -> bool {
         batch.clear();
         let mut inner = self.lock();
         while !inner.pending && inner.closed.is_empty() {
             if inner.stopped {
                 return false;
             }
-            inner = self.ready.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            let Some(until) = until else {
+                inner = self.ready.wait(inner).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                inner.batch.is_idle = true;
+                break;
+            }
+            inner = self.ready.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         if inner.closed.is_empty() {
             inner.close();
@@ -290,7 +328,7 @@ impl Inner {
             Decision::Keep(class, value, quality) => {
                 self.counts.sequence(class);
                 self.batch.bytes += size_bytes(&row);
-                self.lane(class).push(ReadingRef { value, quality, ..row });
+                self.push(class, ReadingRef { value, quality, ..row });
             }
             Decision::Filtered(reason) => self.counts.left_out(reason.into()),
             Decision::WindowClosed(class, figures) => {
@@ -311,7 +349,7 @@ impl Inner {
             }
             self.counts.sequence(class);
             let (value, time, quality) = (figure.value.as_ref(), figure.time, figure.quality);
-            self.lane(class).push(ReadingRef { device, metric: &name, time, value, quality });
+            self.push(class, ReadingRef { device, metric: &name, time, value, quality });
             self.pending = true;
         }
     }
@@ -323,14 +361,9 @@ impl Inner {
         self.batch.quarantine.push(entry);
     }
 
-    fn lane(&mut self, class: Class) -> &mut Rows {
-        let [history, live, event, alarm] = &mut self.batch.lanes;
-        match class {
-            Class::History => history,
-            Class::Live => live,
-            Class::Event => event,
-            Class::Alarm => alarm,
-        }
+    fn push(&mut self, class: Class, reading: ReadingRef<'_>) {
+        self.batch.order.push(class);
+        self.batch.lane(class).push(reading);
     }
 }
 

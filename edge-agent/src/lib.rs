@@ -17,6 +17,7 @@ mod address;
 mod app;
 mod books;
 mod clock;
+mod commands;
 mod committer;
 mod config;
 mod control;
@@ -24,6 +25,7 @@ mod intake;
 mod mapping;
 mod quarantine;
 mod remote;
+mod rules;
 pub mod settings;
 mod sources;
 mod sync;
@@ -32,12 +34,14 @@ mod things;
 pub use address::{AddressError, ServerAddress};
 pub use app::Agent;
 pub use config::{
-    BrokerSettings, Config, ConfigError, GatewaySettings, HttpSettings, JournalSettings, Limits, ListenerTls,
-    MqttSettings, RemoteSettings, SyncSettings, ThingsSettings, UplinkTls, UplinkVersion,
+    BrokerSettings, CommandsSettings, Config, ConfigError, GatewaySettings, HttpSettings, JournalSettings,
+    Limits, ListenerTls, MqttSettings, RemoteSettings, SyncSettings, ThingsSettings, UplinkTls,
+    UplinkVersion,
 };
 pub use control::{Status, explain};
 pub use intake::counts::{Counts, LeftOut};
 pub use mapping::{Mapping, PayloadFormat};
 pub use remote::{RemoteState, check_document};
+pub use rules::{RuleShown, Rules};
 pub use sync::UplinkState;
 pub use things::Shadows;

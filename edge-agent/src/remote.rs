@@ -14,6 +14,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use document::hexadecimal;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fieldline_model::GatewayId;

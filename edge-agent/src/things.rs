@@ -22,18 +22,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use fieldline_journal::DiskFs;
-use fieldline_model::{GatewayId, ShadowPart, ShadowTopic};
+use fieldline_model::{GatewayId, ShadowId, ShadowOperation, ShadowPart, ShadowTopic, ThingName};
 use fieldline_mqtt::{Broker, ClientInfo, Message, PublishError, Receipt, Routing};
 use fieldline_shadow::{Error, Turn, Turns};
 use tokio::sync::oneshot;
 
 use self::cabinet::Cabinet;
-use self::inbox::{Event, Inbox, Request};
+use self::inbox::{Asker, Event, Inbox, Request};
 use self::machine::{Bounds, Machine};
 use self::worker::Worker;
 use crate::config::ThingsSettings;
 use crate::sync::{Correspondent, Post};
 
+pub(crate) use access::is_own;
 pub use machine::Shadows;
 
 /// A request that is larger than this is refused unread, in bytes: a shadow has at most 8 KiB.
@@ -133,6 +134,17 @@ impl Things {
         }
     }
 
+    /// A rule of this gateway asks to update a classic shadow; true is sent when that is on disk. None when too
+    /// much waits.
+    pub(crate) fn desire(&self, thing: ThingName, payload: bytes::Bytes) -> Option<oneshot::Receiver<bool>> {
+        let shadow = ShadowId { thing, name: None };
+        let topic = ShadowTopic { shadow, operation: ShadowOperation::Update, part: ShadowPart::Request };
+        let (written, is_written) = oneshot::channel();
+        let asker = Asker::Rule(written);
+        let request = Box::new(Request { topic, payload, refused: None, turn: None, asker });
+        self.inbox.request(request).is_ok().then_some(is_written)
+    }
+
     /// A device asks. The receipt is answered after the reply.
     pub(crate) fn ask(&self, client: &ClientInfo, message: Message, receipt: Receipt) {
         let Ok(topic) = message.topic.parse::<ShadowTopic>() else {
@@ -144,9 +156,11 @@ impl Things {
             Some(_) => (bytes::Bytes::new(), Some(Error::TooLarge)),
             None => (bytes::Bytes::new(), Some(Error::Throttled)),
         };
-        let request = Box::new(Request { topic, payload, refused, turn, receipt });
-        if let Err(back) = self.inbox.request(request) {
-            back.receipt.reject(PublishError::QuotaExceeded);
+        let request = Box::new(Request { topic, payload, refused, turn, asker: Asker::Device(receipt) });
+        if let Err(back) = self.inbox.request(request)
+            && let Asker::Device(receipt) = back.asker
+        {
+            receipt.reject(PublishError::QuotaExceeded);
         }
     }
 }
@@ -180,6 +194,6 @@ impl Correspondent for Things {
 
 /// The name that the client's certificate vouches for; none without a certificate, `""` for a certificate
 /// without a name.
-fn name(client: &ClientInfo) -> Option<&str> {
+pub(crate) fn name(client: &ClientInfo) -> Option<&str> {
     client.identity.as_ref().map(|identity| identity.common_name.as_deref().unwrap_or_default())
 }

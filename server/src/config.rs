@@ -1,6 +1,7 @@
 //! Everything that can be set in `fieldline.toml`, with its unit, its default and its limits.
 
 mod rules;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::certs;
 pub use crate::functions::{Endpoint, EndpointError};
-pub use rules::{RulesSettings, TargetSettings};
+pub use rules::RulesSettings;
+pub use targets::{EmailSettings, SecuritySettings, TargetSettings, WebhookSettings};
 
 /// The configuration of the on-premise server.
 #[derive(Debug, Clone, Deserialize)]
@@ -215,7 +217,7 @@ pub enum ConfigError {
         /// Its name.
         name: String,
         /// What is wrong.
-        reason: &'static str,
+        reason: String,
     },
     /// A number is outside its limits.
     #[error("{key} = {value}: {expected}")]

@@ -287,7 +287,7 @@ fn ours(desired: &Value) -> Value {
 
 /// What is in it has to be something that a gateway may be told.
 fn check(document: &Value) -> Result<(), Error> {
-    const SECTIONS: [&str; 5] = ["broker", "filter", "limits", "map", "sync"];
+    const SECTIONS: [&str; 6] = ["broker", "filter", "limits", "map", "rules", "sync"];
     let Value::Object(sections) = document else {
         return Err(Error::Document("a configuration is an object of sections".to_owned()));
     };

@@ -116,15 +116,22 @@ impl Worker {
                 connection.subscribe(&[(filter.as_str(), QoS::AtLeastOnce)])?;
             }
         }
-        for saying in self.saying.values() {
-            say(&mut connection, saying)?;
-        }
+        // What finds no room, here or there, is said when it is quiet.
+        let mut unsaid = true;
         while !self.ending.load(Ordering::Acquire) {
             match tokio::time::timeout(PAUSE, connection.next()).await {
+                Err(_nothing_yet) if unsaid => {
+                    unsaid = self.saying.len() > connection.vacancy();
+                    for saying in self.saying.values() {
+                        say(&mut connection, saying)?;
+                    }
+                }
                 Err(_nothing_yet) => {}
+                Ok(Ok(Event::Refused(..))) => unsaid = true,
                 Ok(Err(_broken)) => return Ok(()),
                 Ok(Ok(Event::Message { message, id, .. })) => {
                     id.into_iter().for_each(|id| connection.acknowledge(id));
+                    unsaid |= connection.vacancy() == 0;
                     self.hear(&mut connection, &message)?;
                 }
                 Ok(Ok(_)) => {}
@@ -196,7 +203,7 @@ impl Saying {
     }
 }
 
-/// A full window is no failure: what is said is said again on the next connection.
+/// A full window is no failure: what is said is said again.
 fn say(connection: &mut Connection, saying: &Saying) -> Result<()> {
     if connection.vacancy() > 0 {
         let payload = Bytes::from(saying.response.to_string());

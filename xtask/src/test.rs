@@ -59,6 +59,7 @@ fn long_runs(command: &mut Command) {
         ("FIELDLINE_SHADOW_KILLS", "100"),
         ("FIELDLINE_CONFIG_KILLS", "100"),
         ("FIELDLINE_COMMAND_KILLS", "100"),
+        ("FIELDLINE_RULES_KILLS", "100"),
         ("FIELDLINE_BACKLOG", "8640000"),
         ("FIELDLINE_SAM_BUILD", "1"),
     ];

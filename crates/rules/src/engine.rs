@@ -15,14 +15,17 @@ mod wake;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use fieldline_model::{Class, DeviceId, Quality, ReadingRef, Timestamp};
+use fieldline_model::{Class, DeviceId, Quality, Reading, ReadingRef, Timestamp};
 use serde::Serialize;
 
-use crate::{Alarm, Documents, Effect, Host, Rule};
+use crate::{Alarm, Documents, Effect, EffectKind, Host, Rule};
 use alarms::Alarms;
 use device::Device;
 use keep::Kept;
 use program::Program;
+
+/// How often in a row readings that were calculated may make others.
+const CHAIN_MAX: usize = 8;
 
 /// What the engine may grow to.
 #[derive(Debug, Clone)]
@@ -141,6 +144,13 @@ pub struct Engine {
     gone: Vec<String>,
 }
 
+fn derived(effect: &Effect) -> Option<&Reading> {
+    match &effect.kind {
+        EffectKind::Derived(reading) => Some(reading),
+        _ => None,
+    }
+}
+
 impl Engine {
     /// An engine without rules, for the rules of one host.
     pub fn new(host: Host, limits: Limits) -> Self {
@@ -180,7 +190,10 @@ impl Engine {
     /// Puts these rules in force instead of those before. Rules whose text is unchanged keep their windows and
     /// alarms; alarms of rules that are gone return.
     pub fn load(&mut self, now: Timestamp, documents: &Documents, effects: &mut Vec<Effect>) -> Loaded {
-        self.replace_rules(now.nanos(), documents, effects)
+        let from = effects.len();
+        let loaded = self.replace_rules(now.nanos(), documents, effects);
+        self.feed(now, from, effects);
+        loaded
     }
 
     /// The groups that a device belongs to, for `groups` of rules; none known at first. Instances that a device
@@ -196,7 +209,8 @@ impl Engine {
     }
 
     /// Evaluates one reading. `now` is the host's clock. Readings of quality `bad` are passed over, and so is one
-    /// of the latest sixteen of its series that comes again.
+    /// of the latest sixteen of its series that comes again. What rules calculate of it is evaluated too, before
+    /// anything else; a host has only to store it.
     pub fn observe(
         &mut self,
         now: Timestamp,
@@ -204,6 +218,12 @@ impl Engine {
         reading: ReadingRef<'_>,
         effects: &mut Vec<Effect>,
     ) {
+        let from = effects.len();
+        self.take(now, reading, effects);
+        self.feed(now, from, effects);
+    }
+
+    fn take(&mut self, now: Timestamp, reading: ReadingRef<'_>, effects: &mut Vec<Effect>) {
         if reading.quality == Quality::Bad {
             return;
         }
@@ -214,7 +234,23 @@ impl Engine {
 
     /// Does what is due by the clock; see [`Engine::wake_at`].
     pub fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let from = effects.len();
         self.run_due(now.nanos(), effects);
+        self.feed(now, from, effects);
+    }
+
+    /// Evaluates readings that rules have calculated, and those calculated of them in turn. A chain of rules ends
+    /// after [`CHAIN_MAX`] links, since one that closes to a ring would not.
+    fn feed(&mut self, now: Timestamp, mut from: usize, effects: &mut Vec<Effect>) {
+        for _ in 0..CHAIN_MAX {
+            let made = effects.get(from..).unwrap_or_default().iter();
+            let made: Vec<Reading> = made.filter_map(derived).cloned().collect();
+            if made.is_empty() {
+                return;
+            }
+            from = effects.len();
+            made.iter().for_each(|reading| self.take(now, reading.as_ref(), effects));
+        }
     }
 
     /// When [`Engine::tick`] is due next, by the host's clock.

@@ -2,7 +2,7 @@
 
 use fieldline_model::Timestamp;
 
-use crate::detector::{self, Seasonal, Trend};
+use crate::detector::{self, Learned, Trend};
 use crate::window::{ChunkError, Observed, Retention, Run, Samples};
 use crate::{Extent, FeatureSpec, Function};
 
@@ -31,8 +31,8 @@ enum Feature {
     Scored(Scored, Extent),
     /// The slope per hour, or the hours until a value is reached.
     Trend(Extent, Option<f64>),
-    /// What is usual at this hour.
-    Seasonal(Box<Seasonal>),
+    /// What a detector has learned.
+    Learned(Learned),
 }
 
 /// How the samples of a window are scored.
@@ -86,7 +86,8 @@ impl Feature {
         match (spec.function, spec.extent) {
             (Function::Age, _) => Ok(Self::Age),
             (Function::Changed, _) => Ok(Self::Changed),
-            (Function::Seasonal, _) => Ok(Self::Seasonal(Box::default())),
+            (Function::Seasonal, _) => Ok(Self::Learned(Learned::seasonal())),
+            (Function::Anomaly, _) => Ok(Self::Learned(Learned::anomaly())),
             (Function::Missing, Some(Extent::Duration(long))) => Ok(Self::Missing(nanos(long))),
             (Function::RobustZ, Some(extent)) => Ok(Self::Scored(Scored::RobustZ, extent)),
             (Function::Stuck, Some(extent)) => Ok(Self::Scored(Scored::Stuck, extent)),
@@ -127,7 +128,7 @@ impl Feature {
                     format!("reaches {value} in about {hours:.0} h, at {slope}")
                 }))
             }
-            Self::Seasonal(seasonal) => seasonal.explain(),
+            Self::Learned(learned) => learned.explain(),
             _ => None,
         }
     }
@@ -143,7 +144,7 @@ impl Feature {
                 let trend = Trend::of(&samples.within(*extent, at))?;
                 reach.map_or(Some(trend.slope), |value| trend.hours_to(value))
             }
-            Self::Seasonal(seasonal) => seasonal.score(),
+            Self::Learned(learned) => learned.score(),
             Self::Age => newest().map(|(_, (time, _))| at.abs_diff(time) as f64 / 1e9),
             Self::Missing(nanos) => {
                 newest().map(|(_, (time, _))| f64::from(at.saturating_sub(time) >= *nanos))
@@ -213,8 +214,8 @@ impl Series {
         }
         if observed == Observed::Newest {
             for (_, feature) in &mut self.features {
-                if let Feature::Seasonal(seasonal) = feature {
-                    seasonal.observe(time.nanos(), value);
+                if let Feature::Learned(learned) = feature {
+                    learned.observe(time.nanos(), value);
                 }
             }
         }
@@ -253,9 +254,9 @@ impl Series {
             return changes;
         }
         for (spec, feature) in &mut self.features {
-            if let Feature::Seasonal(seasonal) = feature {
-                let parts = (0_u32..).zip(seasonal.changes());
-                changes.extend(parts.filter_map(|(part, bytes)| Some((learned(spec, part), Some(bytes?)))));
+            if let Feature::Learned(learned) = feature {
+                let parts = (0_u32..).zip(learned.changes());
+                changes.extend(parts.filter_map(|(part, bytes)| Some((chunk(spec, part), Some(bytes?)))));
             }
         }
         changes
@@ -263,8 +264,8 @@ impl Series {
 
     /// The numbers of all chunks that [`Series::changes`] has given out and not taken back.
     pub fn chunks(&self) -> Vec<u32> {
-        let parts = self.features.iter().filter(|(_, feature)| matches!(feature, Feature::Seasonal(_)));
-        let learned = parts.flat_map(|(spec, _)| [learned(spec, 0), learned(spec, 1)]);
+        let parts = self.features.iter().filter(|(_, feature)| matches!(feature, Feature::Learned(_)));
+        let learned = parts.flat_map(|(spec, _)| [chunk(spec, 0), chunk(spec, 1)]);
         self.samples.chunk_numbers().chain(learned).collect()
     }
 
@@ -274,7 +275,7 @@ impl Series {
         for (_, feature) in &mut self.features {
             match feature {
                 Feature::Window(run) => run.clear(),
-                Feature::Seasonal(seasonal) => **seasonal = Seasonal::default(),
+                Feature::Learned(learned) => learned.forget(),
                 _ => {}
             }
         }
@@ -286,11 +287,11 @@ impl Series {
             chunks.iter().cloned().partition(|(number, _)| *number >= LEARNED);
         self.samples.restore(&samples)?;
         for (spec, feature) in &mut self.features {
-            let Feature::Seasonal(seasonal) = feature else { continue };
+            let Feature::Learned(learned) = feature else { continue };
             for part in 0..2 {
-                let number = learned(spec, part);
+                let number = chunk(spec, part);
                 if let Some((_, bytes)) = learned_chunks.iter().find(|(known, _)| *known == number) {
-                    seasonal.restore(part, bytes).ok_or(ChunkError)?;
+                    learned.restore(part, bytes).ok_or(ChunkError)?;
                 }
             }
         }
@@ -299,6 +300,6 @@ impl Series {
 }
 
 /// The chunk of a part of what a function has learned: the same after rules have come and gone.
-fn learned(spec: &FeatureSpec, part: u32) -> u32 {
+fn chunk(spec: &FeatureSpec, part: u32) -> u32 {
     LEARNED | ((spec.function as u32) << 8) | part
 }

@@ -154,7 +154,7 @@ fn blocks(walks: &[Vec<f64>], wide: usize, long: usize) -> Result<Vec<Bytes>, Fa
             let stream = StreamId { gateway: GatewayId::new(&format!("gw-{gateway}"))?, epoch: 1 };
             let (first_seq, last_seq) = (*next, *next + count - 1);
             *next += count;
-            let block = Block { stream, class: Class::Live, first_seq, last_seq, columns };
+            let block = Block { stream, class: Class::Live, first_seq, last_seq, columns, order: Vec::new() };
             blocks.push(Bytes::from(block.encode()));
         }
     }

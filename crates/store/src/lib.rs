@@ -44,6 +44,7 @@
 //!         values: Values::Float(vec![21.5, 21.6]),
 //!         qualities: vec![],
 //!     }],
+//!     order: vec![],
 //! };
 //! let written = store.write(Arc::new(ReceivedBlock::new(block, now))).await?;
 //! assert_eq!(written.new, 2);

@@ -6,6 +6,7 @@ mod encode;
 mod envelope;
 mod message;
 mod numbers;
+mod order;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -18,9 +19,9 @@ use fieldline_model::{Class, DeviceId, Metric, Quality, SeqRange, StreamId};
 
 /// Readings `first_seq` to `last_seq` of a stream, by column.
 ///
-/// Between columns the order of sequence numbers is not kept, within a column it is. So of two
-/// readings of one series with the same time but of different kinds, a block does not say which was
-/// the later one.
+/// Within a column the order of sequence numbers is kept; between columns it is where the readings of a device
+/// do not come in the order of their times, see [`Block::order`]. So of two readings of one series with the same
+/// time but of different kinds, a block may not say which was the later one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
     /// Whose readings these are.
@@ -34,6 +35,10 @@ pub struct Block {
     pub last_seq: u64,
     /// One for each (device, metric, kind of value), in the order of their first readings.
     pub columns: Vec<Column>,
+    /// The column of each reading, in the order in which the readings came. Empty where no device's times fall
+    /// from one reading to the next: then readings are in the order of their times, and those of one time in
+    /// that of the columns.
+    pub order: Vec<u32>,
 }
 
 /// The readings of one series that have values of one kind, in the order of sequence numbers.
@@ -139,7 +144,7 @@ impl Block {
     /// Columns whose `times`, `values` and `qualities` differ in length break the contract of
     /// [`Column`]; the block is packed all the same, and refused by [`Block::decode`].
     pub fn encode(&self) -> Vec<u8> {
-        let (columns, compressed) = encode::columns(&self.columns);
+        let (columns, compressed) = encode::columns(&self.columns, &self.order);
         envelope::seal(self, &columns, compressed)
     }
 
@@ -149,9 +154,9 @@ impl Block {
     /// [`BlockError`]; nothing is allocated beyond what `limits` allow.
     pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Self, BlockError> {
         let envelope = envelope::open(bytes)?;
-        let columns = decode::columns(&envelope, limits)?;
+        let (columns, order) = decode::columns(&envelope, limits)?;
         let BlockHeader { stream, class, first_seq, last_seq } = envelope.header;
-        Ok(Self { stream, class, first_seq, last_seq, columns })
+        Ok(Self { stream, class, first_seq, last_seq, columns, order })
     }
 
     /// The sequence numbers of the readings.

@@ -9,6 +9,7 @@ use fieldline_model::valid_filter;
 use super::Config;
 use super::things::SUBSCRIPTIONS_MAX_AWS;
 use crate::address::ServerAddress;
+use crate::rules;
 
 /// Why a configuration cannot be used although each key is well formed.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,9 @@ pub enum ConfigError {
     /// A filter rule is impossible.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// A rule cannot be used.
+    #[error("{0}")]
+    Rules(String),
     /// A topic filter is malformed.
     #[error("{key}: \"{filter}\" is not an MQTT topic filter")]
     Topic {
@@ -76,6 +80,7 @@ impl Config {
         }
         self.check_times()?;
         self.check_numbers()?;
+        rules::check(&self.rules).map_err(ConfigError::Rules)?;
         Ok(Filter::new(self.filter.clone())?)
     }
 
@@ -118,17 +123,19 @@ impl Config {
             ("limits.metrics_per_device_max", self.limits.metrics_per_device_max as u64),
             ("limits.devices_max", self.limits.devices_max as u64),
             ("things.shadows_max", self.things.shadows_max as u64),
+            ("commands.devices_max", self.commands.devices_max as u64),
         ];
         if let Some((key, value)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::Limit { key, value: value.to_string(), expected: "must be at least 1" });
         }
         let aws = sync.server.as_ref().is_some_and(ServerAddress::is_aws);
-        let subscriptions = self.things.subscriptions_max(aws);
+        let commands = if self.commands.enabled(aws) { self.commands.devices_max } else { 0 };
+        let subscriptions = self.things.subscriptions_max(aws).saturating_add(commands);
         if aws && subscriptions > SUBSCRIPTIONS_MAX_AWS {
             return Err(ConfigError::Limit {
-                key: "things.subscriptions_max",
+                key: "things.subscriptions_max and commands.devices_max",
                 value: subscriptions.to_string(),
-                expected: "must be at most 45: AWS IoT Core takes 50 subscriptions on a connection",
+                expected: "must be at most 45 together: AWS IoT Core takes 50 subscriptions on a connection",
             });
         }
         let sizes = [

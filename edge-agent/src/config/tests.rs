@@ -63,6 +63,9 @@ const AWS_TOO_SLOW: &str = "[sync]\nkeep_alive = \"21m\"\n\
 const AWS_TOO_MANY: &str = "things.subscriptions_max = 46\n\
     sync = { server = \"mqtts://x-ats.iot.eu-west-1.amazonaws.com:443\", tls.ca = \"x\" }";
 
+const AWS_COMMANDS_TOO_MANY: &str = "things.subscriptions_max = 6\ncommands.enabled = true\n\
+    sync = { server = \"mqtts://x-ats.iot.eu-west-1.amazonaws.com:443\", tls.ca = \"x\" }";
+
 #[test]
 fn impossible_settings_are_refused_by_key() {
     for (text, key) in [
@@ -75,6 +78,8 @@ fn impossible_settings_are_refused_by_key() {
         ("[[filter]]\ndeadband = -1", "filter 1"),
         ("[sync]\nserver = \"mqtts://x:1\"", "sync.tls.ca"),
         ("[things]\nshadows_max = 0", "things.shadows_max"),
+        ("[commands]\ndevices_max = 0", "commands.devices_max"),
+        (AWS_COMMANDS_TOO_MANY, "commands.devices_max"),
         (AWS_TOO_MANY, "things.subscriptions_max"),
     ] {
         let error = parse::<Config>(text).unwrap().check().unwrap_err().to_string();

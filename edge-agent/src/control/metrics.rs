@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use fieldline_model::Books;
 
 use super::Status;
+use crate::rules::{RuleShown, Rules};
 use crate::things::Shadows;
 
 /// Writes the metrics of a status.
@@ -41,6 +42,9 @@ pub(crate) fn render(status: &Status) -> String {
     }
     if let Some(things) = &status.things {
         page.shadows(things);
+    }
+    if let Some(rules) = &status.rules {
+        page.rules(rules);
     }
     page.text
 }
@@ -90,6 +94,25 @@ impl Page {
         }
         let help = "Files of shadows that were set aside.";
         self.one("shadows_damaged_total", "counter", help, things.damaged);
+    }
+
+    fn rules(&mut self, rules: &Rules) {
+        let mut each = |name: &str, kind: &str, help: &str, value: &dyn Fn(&RuleShown) -> u64| {
+            let name = format!("fieldline_agent_{name}");
+            self.head(&name, kind, help);
+            for rule in &rules.rules {
+                self.labelled(&name, &[("rule", &rule.name)], value(rule));
+            }
+        };
+        each("rule_instances", "gauge", "Instances of a rule.", &|rule| rule.instances as u64);
+        each("rule_evaluations_total", "counter", "Evaluations of a rule.", &|rule| rule.evaluations);
+        each("rule_errors_total", "counter", "Evaluations of a rule that failed.", &|rule| rule.errors);
+        let disabled = |rule: &RuleShown| u64::from(rule.disabled.is_some());
+        each("rule_disabled", "gauge", "1 where a rule was disabled.", &disabled);
+        self.one("alarms_active", "gauge", "Alarms whose condition holds.", rules.active as u64);
+        self.one("rules_waiting", "gauge", "Effects of rules yet to be carried out.", rules.waiting as u64);
+        let help = "Effects of rules that were given up.";
+        self.one("rules_undelivered_total", "counter", help, rules.undelivered);
     }
 
     fn by_reason<'a>(&mut self, name: &str, help: &str, counts: impl Iterator<Item = (&'a str, u64)>) {

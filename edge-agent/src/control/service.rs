@@ -17,6 +17,7 @@ use crate::clock;
 use crate::committer::Board;
 use crate::intake::Intake;
 use crate::remote::Remote;
+use crate::rules::Desk;
 use crate::sync::UplinkBoard;
 use crate::things::Things;
 
@@ -32,6 +33,7 @@ pub(crate) struct Observed {
     pub(crate) uplink: UplinkBoard,
     pub(crate) remote: Option<Arc<Remote>>,
     pub(crate) things: Option<Arc<Things>>,
+    pub(crate) rules: Arc<Desk>,
 }
 
 impl Observed {
@@ -52,6 +54,7 @@ impl Observed {
             uplink: self.uplink.read(),
             remote: self.remote.as_ref().map(|remote| remote.state()),
             things: self.things.as_ref().map(|things| things.numbers()),
+            rules: self.rules.shown(),
         }
     }
 }

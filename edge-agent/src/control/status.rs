@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::intake::counts::LeftOut;
 use crate::remote::RemoteState;
+use crate::rules::Rules;
 use crate::sync::UplinkState;
 use crate::things::Shadows;
 
@@ -41,4 +42,7 @@ pub struct Status {
     /// The shadows of the devices behind it; none where they are switched off.
     #[serde(default)]
     pub things: Option<Shadows>,
+    /// The rules; none where there are no rules.
+    #[serde(default)]
+    pub rules: Option<Rules>,
 }

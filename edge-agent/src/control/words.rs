@@ -4,6 +4,7 @@ use fieldline_model::Timestamp;
 
 use super::Status;
 use crate::remote::RemoteState;
+use crate::rules::Rules;
 use crate::things::Shadows;
 
 /// Tells a person what the agent is doing, a line for each thing worth knowing.
@@ -38,6 +39,7 @@ pub fn explain(status: &Status) -> String {
     lines.push(format!("{} series, {} devices connected", status.series, status.connections));
     lines.extend(status.remote.as_ref().and_then(configuration));
     lines.extend(status.things.as_ref().filter(|things| **things != Shadows::default()).map(shadows));
+    lines.extend(status.rules.as_ref().map(rules));
     lines.join("\n")
 }
 
@@ -84,6 +86,24 @@ fn shadows(shadows: &Shadows) -> String {
     let troubles = troubles.iter().filter(|(count, _)| *count > 0);
     let troubles: String = troubles.map(|(count, what)| format!(", {count} {what}")).collect();
     format!("shadows: {known}, {waiting} of them not compared with the server's yet{troubles}")
+}
+
+fn rules(rules: &Rules) -> String {
+    let disabled = rules.rules.iter().filter_map(|rule| Some((&rule.name, rule.disabled.as_ref()?)));
+    let in_force = rules.rules.len() - disabled.clone().count();
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let (rules_s, alarms_s) = (plural(in_force), plural(rules.active));
+    let mut said =
+        vec![format!("{in_force} rule{rules_s} in force, {} alarm{alarms_s} active", rules.active)];
+    if rules.waiting > 0 {
+        said.push(format!("{} effects not carried out yet", rules.waiting));
+    }
+    if rules.undelivered > 0 {
+        said.push(format!("{} effects given up", rules.undelivered));
+    }
+    said.extend(disabled.map(|(name, reason)| format!("{name} is disabled: {reason}")));
+    said.extend(rules.trouble.clone());
+    said.join("; ")
 }
 
 fn link(status: &Status) -> String {
@@ -142,6 +162,7 @@ mod tests {
             uplink,
             remote: None,
             things: None,
+            rules: None,
         }
     }
 

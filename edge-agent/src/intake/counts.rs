@@ -45,7 +45,7 @@ impl From<Filtered> for LeftOut {
 /// What became of every reading since this gateway's data folder came into being.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// Acknowledged to a device, or made by a window.
+    /// Acknowledged to a device, or made by a window or a rule.
     pub accepted: u64,
     /// Left out, by reason.
     pub filtered: BTreeMap<LeftOut, u64>,
@@ -69,6 +69,14 @@ impl Counts {
     pub(crate) fn sequence(&mut self, class: Class) {
         self.accepted += 1;
         *self.sequenced.entry(class).or_default() += 1;
+    }
+
+    /// Adds what rules have made.
+    pub(crate) fn add_made(&mut self, made: &BTreeMap<Class, u64>) {
+        for (class, count) in made {
+            self.accepted += count;
+            *self.sequenced.entry(*class).or_default() += count;
+        }
     }
 
     /// Readings left out, all reasons together.

@@ -38,7 +38,7 @@ fn offer(intake: &Intake, rows: &Rows, mapping: Option<&Mapping>, now: Timestamp
 
 fn take(intake: &Intake) -> Batch {
     let mut batch = Batch::default();
-    assert!(intake.take(&mut batch));
+    assert!(intake.take(&mut batch, None));
     batch
 }
 
@@ -194,6 +194,6 @@ fn a_stopped_intake_hands_out_what_it_has_and_then_nothing() {
     offer(&intake, &rows(&[("a", "t", 0, 2.0)]), None, NOW);
     intake.stop();
     let mut batch = Batch::default();
-    assert!(intake.take(&mut batch));
-    assert!(!intake.take(&mut batch));
+    assert!(intake.take(&mut batch, None));
+    assert!(!intake.take(&mut batch, None));
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use fieldline_filter::Rule;
+use fieldline_rules::Rule as AlarmRule;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -16,9 +17,10 @@ use crate::settings;
 use crate::sync::Uplink;
 
 /// The sections that may come from afar.
-const SECTIONS: [&str; 5] = ["broker", "filter", "limits", "map", "sync"];
+const SECTIONS: [&str; 6] = ["broker", "filter", "limits", "map", "rules", "sync"];
 /// Those that a gateway would be stranded without, or that need a person beside it.
-const LOCAL: [&str; 8] = ["config", "data", "gateway", "http", "journal", "mqtt", "remote", "things"];
+const LOCAL: [&str; 9] =
+    ["commands", "config", "data", "gateway", "http", "journal", "mqtt", "remote", "things"];
 
 /// SHA-256 of the document's canonical JSON (no blanks, keys in order), in hexadecimal.
 pub(crate) fn digest(document: &Value) -> String {
@@ -43,6 +45,7 @@ pub(crate) fn lay_over(base: &Config, document: &Value) -> Result<Config, String
     for (name, value) in sections {
         match name.as_str() {
             "filter" => config.filter = read::<Vec<Rule>>(name, value)?,
+            "rules" => config.rules = read::<Vec<AlarmRule>>(name, value)?,
             "map" => config.map = read::<Vec<Mapping>>(name, value)?,
             "broker" => config.broker = read::<Vec<BrokerSettings>>(name, value)?,
             "limits" => read::<Limits>(name, value)?.lay_over(&mut config),
@@ -189,6 +192,12 @@ mod tests {
             (json!({ "sync": { "in_flight_max": 0 } }), "sync.in_flight_max = 0"),
             (json!({ "filter": [{ "deadband": -1 }] }), "filter 1"),
             (json!({ "map": [{ "topic": "a#", "device": "x" }] }), "map.topic"),
+            (json!({ "rules": [{ "name": "hot", "whn": "x > 1.0" }] }), "did you mean `when`?"),
+            (
+                json!({ "rules": [{ "name": "hot", "runs": "edge", "when": "x > > 1.0" }] }),
+                "rules: hot: when line 1, column",
+            ),
+            (json!({ "rules": [{ "name": "hot", "when": "x > 1.0" }] }), "rules: hot: runs"),
         ] {
             let error = lay_over(&base, &document).unwrap_err();
             assert!(error.contains(word), "{document}: {error}");

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use super::document::lay_over;
 use crate::config::{BrokerSettings, Config};
 use crate::intake::Intake;
+use crate::rules::Desk;
 use crate::sources::broker::BrokerSource;
 use crate::sources::reader::Reader;
 use crate::sync::{Course, Uplink};
@@ -21,6 +22,7 @@ pub(crate) struct Live {
     pub(crate) reader: Arc<Reader>,
     pub(crate) course: watch::Sender<Course>,
     pub(crate) sources: Sources,
+    pub(crate) rules: Arc<Desk>,
 }
 
 impl Live {
@@ -36,6 +38,8 @@ impl Live {
             Some(server) => Some(Uplink::options(&config.gateway.id, server, &config.sync)?),
             None => None,
         };
+        // With the next commit, which the filter's change brings about.
+        self.rules.want(config.rules);
         self.intake.reconfigure(filter, &config.limits);
         self.reader.set_maps(config.map.into());
         self.sources.run(&config.broker, config.gateway.id.as_str(), &self.reader)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fieldline_mqtt::{Application, ClientInfo, ConnectRequest, Message, Receipt, Refusal, Routing};
 
 use super::reader::{Heard, Reader};
+use crate::commands::Commands;
 use crate::intake::completion::Completion;
 use crate::things::Things;
 
@@ -13,11 +14,21 @@ use crate::things::Things;
 pub(crate) struct Listener {
     reader: Arc<Reader>,
     things: Option<Arc<Things>>,
+    commands: Option<Arc<Commands>>,
 }
 
 impl Listener {
-    pub(crate) fn new(reader: Arc<Reader>, things: Option<Arc<Things>>) -> Self {
-        Self { reader, things }
+    pub(crate) fn new(
+        reader: Arc<Reader>,
+        things: Option<Arc<Things>>,
+        commands: Option<Arc<Commands>>,
+    ) -> Self {
+        Self { reader, things, commands }
+    }
+
+    /// Whoever passes commands on, if the topic or filter is one of theirs.
+    fn commands(&self, topic: &str) -> Option<&Arc<Commands>> {
+        self.commands.as_ref().filter(|_| topic.starts_with("$aws/commands/"))
     }
 }
 
@@ -27,12 +38,16 @@ impl Application for Listener {
         Ok(())
     }
 
-    /// With a certificate, a device speaks for itself only; of `$` topics, it may ask for its shadows.
+    /// With a certificate, a device speaks for itself only; of `$` topics, it may ask for its shadows
+    /// and answer its commands.
     fn authorize_publish(&self, client: &ClientInfo, topic: &str) -> bool {
         let own = |identity: &fieldline_mqtt::Identity| match topic.strip_prefix("telemetry/") {
             Some(rest) => identity.common_name.as_deref() == rest.split('/').next(),
             None => true,
         };
+        if let Some(commands) = self.commands(topic) {
+            return commands.may_publish(client, topic);
+        }
         if topic.starts_with('$') {
             return self.things.as_ref().is_some_and(|things| things.may_publish(client, topic));
         }
@@ -40,19 +55,27 @@ impl Application for Listener {
     }
 
     fn authorize_subscribe(&self, client: &ClientInfo, filter: &str) -> bool {
+        if let Some(commands) = self.commands(filter) {
+            return commands.may_subscribe(client, filter);
+        }
         let of_things = |things: &Arc<Things>| things.may_subscribe(client, filter);
         !filter.starts_with('$') || self.things.as_ref().is_some_and(of_things)
     }
 
     fn subscribed(&self, _client: &ClientInfo, filter: &str) {
-        if let Some(things) = &self.things {
+        if let Some(commands) = self.commands(filter) {
+            commands.watched(filter);
+        } else if let Some(things) = &self.things {
             things.subscribed(filter);
         }
     }
 
-    /// Telemetry goes to the journal, requests for shadows to where they are kept; anything else is between
-    /// the devices.
+    /// Telemetry goes to the journal, requests for shadows to where they are kept, answers to commands to the
+    /// server; anything else is between the devices.
     fn publish(&self, client: &ClientInfo, message: Message, receipt: Receipt) {
+        if let Some(commands) = self.commands(&message.topic) {
+            return commands.respond(client, message, receipt);
+        }
         if let Some(things) = self.things.as_ref().filter(|_| message.topic.starts_with('$')) {
             return things.ask(client, message, receipt);
         }

@@ -25,7 +25,9 @@ pub(crate) fn may_subscribe(gateway: &GatewayId, name: Option<&str>, filter: &st
     }
 }
 
-fn is_own(gateway: &GatewayId, name: Option<&str>, thing: &str) -> bool {
+/// Whether a device speaks for this thing: the one that its certificate names, or without one any but the
+/// gateway.
+pub(crate) fn is_own(gateway: &GatewayId, name: Option<&str>, thing: &str) -> bool {
     thing != gateway.as_str() && name.is_none_or(|name| name == thing)
 }
 

@@ -7,13 +7,23 @@ use bytes::Bytes;
 use fieldline_model::ShadowTopic;
 use fieldline_mqtt::Receipt;
 use fieldline_shadow::{Error, Turn};
+use tokio::sync::oneshot;
 
 /// So many requests of devices may wait, all together.
 const REQUESTS_MAX: usize = 256;
 /// So many messages of the cloud may wait. When more come, everything is compared anew.
 const MESSAGES_MAX: usize = 256;
 
-/// A device's request.
+/// Who waits for the answer.
+#[derive(Debug)]
+pub(crate) enum Asker {
+    /// A device, for its PUBACK.
+    Device(Receipt),
+    /// A rule of this gateway, for whether it is on disk.
+    Rule(oneshot::Sender<bool>),
+}
+
+/// A request of a device, or of a rule.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) topic: ShadowTopic,
@@ -21,7 +31,7 @@ pub(crate) struct Request {
     /// Why it is refused, if that is known already.
     pub(crate) refused: Option<Error>,
     pub(crate) turn: Option<Turn>,
-    pub(crate) receipt: Receipt,
+    pub(crate) asker: Asker,
 }
 
 /// Something that has happened.

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fieldline_model::{ShadowPart, ShadowTopic};
-use fieldline_mqtt::{Broker, Message, QoS, Receipt, Routing};
+use fieldline_mqtt::{Broker, Message, QoS, Routing};
 use fieldline_shadow::{Error, Turn};
 use serde_json::Value;
 
 use super::access::{self, Watched};
-use super::inbox::{Event, Inbox, Request};
+use super::inbox::{Asker, Event, Inbox, Request};
 use super::machine::{AHEAD_MS, Machine, Now, Output, Shadows, refusal};
 use crate::clock;
 use crate::sync::Post;
@@ -31,11 +31,11 @@ enum Act {
     Answer(Answer),
 }
 
-/// A device that waits for its PUBACK.
+/// Someone who waits for the commit.
 struct Answer {
     topic: ShadowTopic,
     payload: Bytes,
-    receipt: Receipt,
+    asker: Asker,
     turn: Option<Turn>,
 }
 
@@ -82,9 +82,9 @@ impl Worker {
     fn take(&mut self, event: Event, now: Now, outputs: &mut Vec<Output>) -> Option<Answer> {
         match event {
             Event::Request(request) => {
-                let Request { topic, payload, refused, turn, receipt } = *request;
+                let Request { topic, payload, refused, turn, asker } = *request;
                 self.machine.request(&topic, &payload, refused, now, outputs);
-                return Some(Answer { topic, payload, receipt, turn });
+                return Some(Answer { topic, payload, asker, turn });
             }
             Event::Watched(filter) => {
                 for Watched { filter, shadow } in access::watched(&filter) {
@@ -123,7 +123,11 @@ impl Worker {
                 {
                     self.publish(&topic, &document);
                 }
-                answer.receipt.accept(Routing::Route);
+                match answer.asker {
+                    Asker::Device(receipt) => receipt.accept(Routing::Route),
+                    // A rule that is gone asks again.
+                    Asker::Rule(written) => drop(written.send(durable)),
+                }
                 drop(answer.turn);
             }
         }

@@ -1,36 +1,29 @@
-//! The readings of a block in the order of their times.
+//! The order in which readings are evaluated.
 
-use fieldline_model::{Quality, ReadingRef, Timestamp, ValueRef};
-use fieldline_wire::{Block, Column, Values};
+use std::collections::HashMap;
 
-/// Readings of one column keep their order; between columns the earlier goes first, and of two at the same time
-/// the one whose column is first. For devices that send in the order of time that is the order of arrival.
-pub(crate) fn readings(block: &Block) -> impl Iterator<Item = ReadingRef<'_>> {
-    let mut heads: Vec<usize> = vec![0; block.columns.len()];
-    std::iter::from_fn(move || {
-        let heads_now = block.columns.iter().zip(&heads).enumerate();
-        let times =
-            heads_now.filter_map(|(number, (column, head))| Some((*column.times.get(*head)?, number)));
-        let (_, number) = times.min()?;
-        let head = heads.get_mut(number)?;
-        let reading = reading(block.columns.get(number)?, *head);
-        *head += 1;
-        reading
-    })
-}
+use fieldline_model::{Class, ReadingRef};
 
-fn reading(column: &Column, index: usize) -> Option<ReadingRef<'_>> {
-    let value = match &column.values {
-        Values::Float(values) => ValueRef::Float(*values.get(index)?),
-        Values::Integer(values) => ValueRef::Integer(*values.get(index)?),
-        Values::Boolean(values) => ValueRef::Boolean(*values.get(index)?),
-        Values::Text(values) => ValueRef::Text(values.get(index)?),
-    };
-    Some(ReadingRef {
-        device: column.device.as_str(),
-        metric: column.metric.as_str(),
-        time: Timestamp::from_nanos(*column.times.get(index)?),
-        value,
-        quality: column.qualities.get(index).copied().unwrap_or(Quality::Good),
-    })
+/// In the order in which they came, but what a device says of one moment stands together, in the order of the
+/// metrics' names: the fields of a message have no order, and not every way here keeps the one they were written in.
+pub(crate) fn by_moment<'a>(
+    readings: impl Iterator<Item = (Class, ReadingRef<'a>)>,
+) -> impl Iterator<Item = (Class, ReadingRef<'a>)> {
+    let mut moments: HashMap<&str, (i64, usize)> = HashMap::new();
+    let mut placed: Vec<(usize, Class, ReadingRef<'a>)> = Vec::with_capacity(readings.size_hint().0);
+    let mut is_ordered = true;
+    for (number, (class, reading)) in readings.enumerate() {
+        let time = reading.time.nanos();
+        let moment = moments.entry(reading.device).or_insert((time, number));
+        if moment.0 != time {
+            *moment = (time, number);
+        }
+        is_ordered &=
+            placed.last().is_none_or(|(place, _, last)| (*place, last.metric) <= (moment.1, reading.metric));
+        placed.push((moment.1, class, reading));
+    }
+    if !is_ordered {
+        placed.sort_by(|(a, _, first), (b, _, second)| (a, first.metric).cmp(&(b, second.metric)));
+    }
+    placed.into_iter().map(|(_, class, reading)| (class, reading))
 }

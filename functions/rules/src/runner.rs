@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use fieldline_model::{Class, Timestamp};
+use fieldline_model::{Class, ReadingRef, Timestamp};
 use fieldline_rules::{
     Alarm, Documents, Effect, Engine, Host, Limits, Loaded, OperateError, Operation, RuleState,
 };
-use fieldline_wire::{Block, Rows};
+use fieldline_wire::Block;
 
 use crate::outbox::{self, Outbox};
 use crate::positions::{self, Positions};
@@ -57,14 +57,14 @@ impl Runner {
         Ok(Self { engine, positions, outbox, state, outlet, failed: false })
     }
 
-    /// Puts rules in force, see [`Engine::load`].
+    /// Puts rules in force, see [`Engine::load`]. What comes of it is delivered by the next call.
     ///
     /// # Errors
     /// The state was not committed.
     pub async fn load(&mut self, now: Timestamp, documents: &Documents) -> Result<Loaded, CommitError> {
         let mut effects = Vec::new();
         let loaded = self.engine.load(now, documents, &mut effects);
-        self.finish(now, effects).await?;
+        self.commit(effects).await?;
         Ok(loaded)
     }
 
@@ -80,23 +80,29 @@ impl Runner {
         let mut effects = Vec::new();
         for block in blocks {
             if self.positions.advance(&block.stream, block.seqs()) {
-                for reading in order::readings(block) {
-                    self.engine.observe(now, block.class, reading, &mut effects);
+                let readings = block.readings().map(|reading| (block.class, reading));
+                for (class, reading) in order::by_moment(readings) {
+                    self.engine.observe(now, class, reading, &mut effects);
                 }
             }
         }
         self.finish(now, effects).await
     }
 
-    /// Evaluates readings that have no place in a stream.
+    /// Evaluates readings that have no place in a stream, and does what is due by the clock, in one commit.
     ///
     /// # Errors
     /// The state was not committed.
-    pub async fn readings(&mut self, now: Timestamp, class: Class, rows: &Rows) -> Result<(), CommitError> {
+    pub async fn readings(
+        &mut self,
+        now: Timestamp,
+        readings: impl Iterator<Item = (Class, ReadingRef<'_>)>,
+    ) -> Result<(), CommitError> {
         let mut effects = Vec::new();
-        for reading in rows.iter() {
+        for (class, reading) in order::by_moment(readings) {
             self.engine.observe(now, class, reading, &mut effects);
         }
+        self.engine.tick(now, &mut effects);
         self.finish(now, effects).await
     }
 
@@ -160,6 +166,12 @@ impl Runner {
 
     /// Commits, then delivers.
     async fn finish(&mut self, now: Timestamp, effects: Vec<Effect>) -> Result<(), CommitError> {
+        self.commit(effects).await?;
+        self.deliver(now).await;
+        Ok(())
+    }
+
+    async fn commit(&mut self, effects: Vec<Effect>) -> Result<(), CommitError> {
         if self.failed {
             return Err(CommitError::Unavailable("an earlier commit has failed".into()));
         }
@@ -174,7 +186,6 @@ impl Runner {
             self.state.commit(changes).await?;
             self.failed = false;
         }
-        self.deliver(now).await;
         Ok(())
     }
 

@@ -86,6 +86,7 @@ async fn open(world: &Arc<World>) -> Runner {
     let (state, outlet) = (Arc::<World>::clone(world), Arc::<World>::clone(world));
     let mut runner = Runner::open(Host::Server, Limits::default(), state, outlet, at(0)).await.unwrap();
     runner.load(at(0), &documents).await.unwrap();
+    runner.tick(at(0)).await.unwrap();
     runner
 }
 
@@ -130,7 +131,7 @@ fn what_cannot_be_delivered_waits_and_is_delivered_after_a_restart() {
 }
 
 #[test]
-fn readings_of_a_block_go_by_their_times() {
+fn readings_of_a_block_go_by_their_times_and_those_of_a_moment_by_name() {
     let stream = StreamId { gateway: GatewayId::new("gw-1").unwrap(), epoch: 7 };
     let mut builder = BlockBuilder::new(stream, Class::Live, 1);
     for (metric, second) in [("a", 1), ("b", 1), ("a", 2), ("c", 2), ("b", 3), ("a", 3)] {
@@ -138,8 +139,9 @@ fn readings_of_a_block_go_by_their_times() {
         builder.push(ReadingRef { device: "d", metric, time, value, quality: Quality::Good });
     }
     let block = builder.finish().unwrap();
-    let order: Vec<(&str, i64)> = crate::order::readings(&block)
-        .map(|reading| (reading.metric, reading.time.nanos() / 1_000_000_000 - 1_700_000_000))
+    let readings = block.readings().map(|reading| (block.class, reading));
+    let order: Vec<(&str, i64)> = crate::order::by_moment(readings)
+        .map(|(_, reading)| (reading.metric, reading.time.nanos() / 1_000_000_000 - 1_700_000_000))
         .collect();
     assert_eq!(order, [("a", 1), ("b", 1), ("a", 2), ("c", 2), ("a", 3), ("b", 3)]);
 }

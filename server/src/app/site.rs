@@ -130,7 +130,7 @@ impl Site {
             tokio::spawn(registry::run_sightings(seen, sightings, keeper.clone(), ending.clone())),
             tokio::spawn(own.run(offers, ending)),
         ];
-        let targets = rules_desk::targets(&config.targets, &broker, &config.gateway);
+        let targets = rules_desk::targets(&config.targets, &broker, &config.gateway)?;
         let couriers = Couriers::start(targets, &counters);
         let outlet = rules_desk::Router::new(book, couriers, commands.clone(), service.clone());
         let parts = rules_desk::Parts {

@@ -1,4 +1,4 @@
-//! `[rules]` and `[targets]` of `fieldline.toml`.
+//! `[rules]` of `fieldline.toml`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,32 +35,6 @@ impl Default for RulesSettings {
             look_every: Some(Duration::from_secs(2)),
             history_lines_max: 20_000,
             history_days_max: 365,
-        }
-    }
-}
-
-/// Somebody whom rules tell: `[targets.<name>]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum TargetSettings {
-    /// A topic on the server's own broker.
-    Mqtt {
-        /// The topic, without wildcards; none of those that the server keeps for itself.
-        topic: String,
-    },
-}
-
-impl TargetSettings {
-    /// What is wrong with it.
-    pub(crate) fn fault(&self) -> Option<&'static str> {
-        match self {
-            Self::Mqtt { topic } => {
-                let plain = !topic.is_empty() && topic.len() <= 256 && !topic.contains(['+', '#', '\0']);
-                let free = !topic.starts_with('$') && !crate::access::is_reserved(topic);
-                (!plain || !free).then_some(
-                    "topic is 1 to 256 bytes without wildcards, and begins with neither $ nor fieldline/",
-                )
-            }
         }
     }
 }

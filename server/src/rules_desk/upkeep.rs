@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use fieldline_model::{Class, Reading};
+use fieldline_model::Reading;
 use fieldline_registry::ThingFilter;
 use fieldline_rules::{Alarm, Host};
 use fieldline_wire::Rows;
@@ -17,9 +17,6 @@ use super::state::EntryState;
 use super::work::Service;
 use crate::broker::now;
 use crate::direct::Done;
-
-/// How often in a row readings that were calculated may make others.
-const CHAIN_MAX: usize = 8;
 
 /// How often history is let go of.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
@@ -95,33 +92,18 @@ impl Service {
         }
     }
 
-    /// After each call of the runner: what was calculated is stored and evaluated in its turn. After a failure
-    /// the runner is ahead of the disk, and is opened again.
-    pub(super) async fn done(&mut self, mut done: Result<(), rules::CommitError>) -> Result<(), Failed> {
-        for _ in 0..CHAIN_MAX {
-            if let Err(error) = done {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the rules could not keep their state"
-                );
-                return self.start_over();
-            }
-            let derived = self.outlet.derived.take();
-            if derived.is_empty() {
-                return Ok(());
-            }
-            let Ok(rows) = self.store(&derived).await else { return self.start_over() };
-            let Some(runner) = self.runner.as_mut() else { return Err(Failed) };
-            done = runner.readings(now(), Class::Live, &rows).await;
+    /// After each call of the runner: what was calculated is stored before anything more is committed. After a
+    /// failure the runner is ahead of the disk, and is opened again.
+    pub(super) async fn done(&mut self, done: Result<(), rules::CommitError>) -> Result<(), Failed> {
+        if let Err(error) = done {
+            tracing::error!(error = &error as &dyn std::error::Error, "the rules could not keep their state");
+            return self.start_over();
         }
-        let left = self.outlet.derived.take();
-        if !left.is_empty() {
-            tracing::warn!(count = left.len(), "rules derive readings from each other without end");
-            if self.store(&left).await.is_err() {
-                return self.start_over();
-            }
+        let derived = self.outlet.derived.take();
+        match derived.is_empty() || self.store(&derived).await.is_ok() {
+            true => Ok(()),
+            false => self.start_over(),
         }
-        Ok(())
     }
 
     fn start_over(&mut self) -> Result<(), Failed> {
@@ -132,14 +114,14 @@ impl Service {
     }
 
     /// Stores readings in the server's own stream.
-    async fn store(&self, readings: &[Reading]) -> Result<Rows, Failed> {
+    async fn store(&self, readings: &[Reading]) -> Result<(), Failed> {
         let mut rows = Rows::new();
         readings.iter().for_each(|reading| rows.push(reading.as_ref()));
         let place = self.parts.waiting.place(0).ok_or(Failed)?;
         let (sender, stored) = oneshot::channel();
-        self.parts.direct.offer(rows.clone(), Done::Derived(sender), place);
+        self.parts.direct.offer(rows, Done::Derived(sender), place);
         match stored.await {
-            Ok(Ok(())) => Ok(rows),
+            Ok(Ok(())) => Ok(()),
             _ => {
                 tracing::error!(count = readings.len(), "readings that rules have derived were not stored");
                 Err(Failed)

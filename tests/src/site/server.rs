@@ -21,6 +21,7 @@ pub struct Server {
     mqtt: SocketAddr,
     http: SocketAddr,
     mqtts: Option<SocketAddr>,
+    settings: String,
     functions: Option<SocketAddr>,
     wrapper: Vec<String>,
     process: Option<Process>,
@@ -41,6 +42,7 @@ impl Server {
             mqtt,
             http,
             mqtts: None,
+            settings: String::new(),
             functions: None,
             wrapper: Vec::new(),
             process: None,
@@ -78,9 +80,18 @@ impl Server {
             "[mqtt.tls]\nlisten = {listen:?}\ncertificate = {certificate:?}\nkey = {key:?}\nclient_ca = {client_ca:?}\n",
             listen = listen.to_string(),
         );
-        std::fs::write(self.folder.join("fieldline.toml"), settings)?;
+        self.configure(&settings)?;
         self.mqtts = Some(listen);
         Ok(())
+    }
+
+    /// From the next start on this stands in its configuration too.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn configure(&mut self, settings: &str) -> Result<()> {
+        self.settings.push_str(settings);
+        Ok(std::fs::write(self.folder.join("fieldline.toml"), &self.settings)?)
     }
 
     /// Starts, and waits until it answers.
@@ -111,7 +122,7 @@ impl Server {
         let mut command = Command::new(words.next().context("no program")?);
         command.args(words).arg("serve").arg("--data").arg(&self.data);
         command.args(["--mqtt", &self.mqtt.to_string(), "--http", &self.http.to_string()]);
-        if self.mqtts.is_some() {
+        if !self.settings.is_empty() {
             command.arg("--config").arg(self.folder.join("fieldline.toml"));
         }
         if let Some(functions) = self.functions {

@@ -130,7 +130,7 @@ fn ends_of(server: &Server, accepted: &BTreeMap<String, Accepted>) -> Result<BTr
     Ok(ends)
 }
 
-fn fieldline(server: &Server, arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
+pub(crate) fn fieldline(server: &Server, arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
     let Output { status, stdout, stderr } = Command::new(programs::server()?)
         .args(arguments)
         .args(["--server", &format!("http://{}", server.http_address())])

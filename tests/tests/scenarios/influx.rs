@@ -57,7 +57,7 @@ fn column(metric: &str, times: &[i64], values: Values) -> Result<Column> {
 fn block(columns: Vec<Column>) -> Result<Block> {
     let count: usize = columns.iter().map(|column| column.values.len()).sum();
     let stream = StreamId { gateway: GatewayId::new("gw-1")?, epoch: 7 };
-    Ok(Block { stream, class: Class::Live, first_seq: 1, last_seq: count as u64, columns })
+    Ok(Block { stream, class: Class::Live, first_seq: 1, last_seq: count as u64, columns, order: Vec::new() })
 }
 
 async fn put(

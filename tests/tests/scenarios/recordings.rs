@@ -1,7 +1,7 @@
 //! Recorded data goes in by `fieldline replay` and comes back row by row.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,26 +10,7 @@ use fieldline_model::Timestamp;
 use fieldline_tests::clients::run;
 use fieldline_tests::random::Random;
 use fieldline_tests::wait::until;
-use fieldline_tests::{Site, machine, programs};
-
-/// Recordings that are not part of the repository: CSV files with the columns `timestamp` and `value`.
-fn folder() -> Option<PathBuf> {
-    let beside = || programs::repository().parent().map(|folder| folder.join("shared").join("data"));
-    let folder = std::env::var_os("FIELDLINE_RECORDINGS").map(PathBuf::from).or_else(beside)?;
-    folder.is_dir().then_some(folder)
-}
-
-/// The rows as they should come back: by time; where a time repeats, the last value stands.
-fn rows(file: &Path) -> Result<BTreeMap<i64, String>> {
-    let mut rows = BTreeMap::new();
-    for record in csv::Reader::from_path(file)?.records() {
-        let record = record?;
-        let (time, value) = (record.get(0).context("a time")?, record.get(1).context("a value")?);
-        let time: Timestamp = format!("{}Z", time.replace(' ', "T")).parse()?;
-        rows.insert(time.millis(), value.to_owned());
-    }
-    Ok(rows)
-}
+use fieldline_tests::{Site, machine, programs, recordings};
 
 fn replay_and_compare(site: &Site, file: &Path) -> Result<()> {
     let name = file.file_stem().and_then(|stem| stem.to_str()).context("a name")?;
@@ -38,7 +19,8 @@ fn replay_and_compare(site: &Site, file: &Path) -> Result<()> {
         .arg("replay")
         .arg(file)
         .args(["--device", name, "--metric", "value", "--speed", "max", "--agent", &agent]))?;
-    let rows = rows(file)?;
+    // By time; where a time repeats, the last value stands.
+    let rows: BTreeMap<i64, String> = recordings::rows(file)?.into_iter().collect();
     let server = site.server.http();
     let points = until("the recording", Duration::from_secs(60), || {
         let points = server.series(name, "value")?;
@@ -58,20 +40,15 @@ fn replay_and_compare(site: &Site, file: &Path) -> Result<()> {
 #[test]
 fn recordings_come_back_row_by_row() -> Result<()> {
     let _machine = machine::shared();
-    let Some(folder) = folder() else {
-        println!("skipped: no recordings here; FIELDLINE_RECORDINGS names a folder of CSV files");
+    let files = recordings::files()?;
+    if files.is_empty() {
         return Ok(());
-    };
-    let site = Site::start()?;
-    let mut files = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let file = entry?.path();
-        if file.extension().is_some_and(|extension| extension == "csv") {
-            replay_and_compare(&site, &file)?;
-            files += 1;
-        }
     }
-    println!("{files} recordings compared");
+    let site = Site::start()?;
+    for file in &files {
+        replay_and_compare(&site, file)?;
+    }
+    println!("{} recordings compared", files.len());
     site.finish()
 }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 use fieldline_model::Timestamp;
-use fieldline_tests::programs;
+use fieldline_tests::{programs, recordings};
 use serde_json::Value;
 
 /// When each sample recording begins.
@@ -178,5 +178,58 @@ fn an_analysis_writes_a_chart() -> Result<()> {
     ensure!(said.contains("was above 75 once"), "{said}");
     let drawn = std::fs::read_to_string(&svg)?;
     ensure!(drawn.starts_with("<svg") && drawn.contains("<polyline"), "{drawn}");
+    Ok(())
+}
+
+/// A recording, the failures that it is known for, and how many other stretches are marked at most.
+const RECORDED: [(&str, &[(&str, &str)], usize); 4] = [
+    (
+        "machine_temperature_system_failure",
+        &[
+            ("2013-12-10T06:25", "2013-12-12T05:35"),
+            ("2013-12-15T17:50", "2013-12-17T17:00"),
+            ("2014-01-27T14:20", "2014-01-29T13:30"),
+            ("2014-02-07T14:55", "2014-02-09T14:05"),
+        ],
+        // Two dips that a reader of the chart would mark too.
+        3,
+    ),
+    (
+        "ambient_temperature_system_failure",
+        &[("2013-12-15T07:00", "2013-12-30T09:00"), ("2014-03-29T15:00", "2014-04-20T22:00")],
+        1,
+    ),
+    ("ec2_network_in_257a54", &[("2014-04-15T16:44", "2014-04-16T16:44")], 0),
+    ("occupancy_6005", &[("2015-09-15T06:14", "2015-09-16T06:14")], 1),
+];
+
+#[test]
+fn anomaly_finds_the_failures_of_recordings_and_little_else() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let chart = folder.path().join("chart.svg");
+    for file in recordings::files()? {
+        let name = file.file_stem().and_then(|stem| stem.to_str()).context("a name")?;
+        let Some((_, failures, others)) = RECORDED.iter().find(|(known, ..)| *known == name) else {
+            continue;
+        };
+        let (csv, svg) = (file.to_str().context("a path")?, chart.to_str().context("a path")?);
+        let flags = ["--above", "0.5", "--csv", csv, "--device", "x", "--json", "--svg", svg];
+        let output = fieldline(&[&["analyze", "anomaly(value)"], &flags[..]].concat())?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let answer: Value = serde_json::from_slice(&output.stdout)?;
+        let word = |stretch: &Value, key: &str| stretch[key].as_str().unwrap_or_default().to_owned();
+        let marked = answer["above"].as_array().context("no stretches")?;
+        let marked: Vec<_> = marked.iter().map(|one| (word(one, "from"), word(one, "to"))).collect();
+        let meets = |(from, to): &(String, String), failure: &(&str, &str)| {
+            from.as_str() < failure.1 && to.as_str() > failure.0
+        };
+        for failure in *failures {
+            ensure!(marked.iter().any(|one| meets(one, failure)), "{name}: {failure:?} is not in {marked:?}");
+        }
+        let more = marked.iter().filter(|one| !failures.iter().any(|failure| meets(one, failure))).count();
+        ensure!(more <= *others, "{name}: {more} others in {marked:?}");
+        ensure!(std::fs::read_to_string(&chart)?.contains("<svg"), "{name}: no chart");
+        println!("{name}: all {} failures, {more} more", failures.len());
+    }
     Ok(())
 }

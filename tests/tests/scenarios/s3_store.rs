@@ -52,7 +52,7 @@ pub(super) fn placed(first_seq: u64, place: u64, columns: Vec<Column>) -> Result
     let count: usize = columns.iter().map(|column| column.times.len()).sum();
     let stream = StreamId { gateway: GatewayId::new("gw:1")?, epoch: 7 };
     let last_seq = first_seq + count as u64 - 1;
-    let block = Block { stream, class: Class::Live, first_seq, last_seq, columns };
+    let block = Block { stream, class: Class::Live, first_seq, last_seq, columns, order: Vec::new() };
     let received = Arc::new(ReceivedBlock::new(block, Timestamp::from_nanos(NOON)));
     Ok(PlacedBlock { received, place, newest: true })
 }

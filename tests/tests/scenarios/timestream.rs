@@ -74,7 +74,14 @@ fn column(device: &str, metric: &str, times: &[i64], values: Values) -> Column {
 fn block(columns: Vec<Column>) -> Block {
     let count: usize = columns.iter().map(|column| column.times.len()).sum();
     let stream = StreamId { gateway: GatewayId::new("gw").expect("a good name"), epoch: 7 };
-    Block { stream, class: Class::Live, first_seq: 101, last_seq: 100 + count as u64, columns }
+    Block {
+        stream,
+        class: Class::Live,
+        first_seq: 101,
+        last_seq: 100 + count as u64,
+        columns,
+        order: Vec::new(),
+    }
 }
 
 fn placed(block: Block, place: u64) -> PlacedBlock {

@@ -127,7 +127,14 @@ mod tests {
     #[test]
     fn a_block_has_one_name_for_each_day_and_place() {
         let stream = StreamId { gateway: GatewayId::new("urn:gw_1").unwrap(), epoch: 0x1f };
-        let block = Block { stream, class: Class::Live, first_seq: 1, last_seq: 30, columns: Vec::new() };
+        let block = Block {
+            stream,
+            class: Class::Live,
+            first_seq: 1,
+            last_seq: 30,
+            columns: Vec::new(),
+            order: Vec::new(),
+        };
         let expected =
             "readings/day=1970-01-02/gateway=urn%3Agw_1/0000000000001f-1-30-live-00000000000000ff.parquet";
         assert_eq!(of_block(&block, 1, 255), expected);

@@ -48,6 +48,7 @@ fn extract(block: &Block, cells: &[Cell]) -> Block {
         first_seq: block.first_seq,
         last_seq: block.first_seq + count - 1,
         columns,
+        order: Vec::new(),
     }
 }
 

@@ -26,6 +26,7 @@ fn all() -> Vec<FeatureSpec> {
         spec(Function::Ewma, None, &[0.1]),
         spec(Function::Cusum, None, &[]),
         spec(Function::Seasonal, None, &[]),
+        spec(Function::Anomaly, None, &[]),
         spec(Function::Trend, minutes(360), &[]),
         spec(Function::HoursTo, minutes(360), &[50.0]),
     ]
@@ -121,6 +122,49 @@ fn a_quiet_night_is_usual_and_the_same_at_noon_is_not() {
     assert!(series.value(number, at(noon)).unwrap() > 0.9);
     let why = series.explain(number, at(noon)).unwrap();
     assert!(why.ends_with("MAD below the usual Thursday 12:00 UTC"), "{why}");
+}
+
+#[test]
+fn what_was_never_like_this_is_an_anomaly_and_a_spike_or_the_usual_is_none() {
+    let anomaly = spec(Function::Anomaly, None, &[]);
+    // A day of 288 samples, six weeks of them.
+    let usual = |n: i64| f64::from((n % 288 < 140) as u8) * 20.0 + noise(n);
+    let week = 7 * 288;
+    let scores = |values: &mut dyn Iterator<Item = f64>| {
+        let mut series = Series::new(1_000);
+        let number = series.require(&anomaly).unwrap();
+        let times = (1..).map(|n| at(n * MINUTE));
+        let scores = values.zip(times).map(|(value, time)| {
+            series.observe(time, value);
+            series.value(number, time)
+        });
+        scores.collect::<Vec<_>>()
+    };
+    let calm = scores(&mut (0..6 * week).map(usual));
+    assert!(calm[..1_500].iter().all(Option::is_none), "nothing is said before the past is known");
+    assert!(calm[1_700..].iter().all(|score| score.unwrap() < 0.5));
+    let spiked = scores(&mut (0..2 * week).map(|n| if n == 3_000 { 60.0 } else { usual(n) }));
+    assert!(spiked[1_700..].iter().all(|score| score.unwrap() < 0.5), "one wild value is a spike");
+    // The nights stay as warm as the days.
+    let failing = scores(&mut (0..2 * week).map(|n| if n >= 3_600 { 30.0 + noise(n) } else { usual(n) }));
+    let found = failing.iter().position(|score| score.is_some_and(|score| score >= 0.5)).unwrap();
+    assert!((3_600..3_640).contains(&found), "{found}");
+    let (_, why) = after(&anomaly, (0..3_640).map(|n| if n >= 3_600 { 30.0 } else { usual(n) }));
+    assert!(why.clone().unwrap().contains("times as far from anything like it"), "{why:?}");
+}
+
+#[test]
+fn what_is_learned_stays_small() {
+    let mut series = Series::new(1_000);
+    series.require(&spec(Function::Anomaly, None, &[])).unwrap();
+    let mut kept = Vec::new();
+    for n in 0..20_000 {
+        series.observe(at(n * MINUTE), noise(n) * 1e9);
+        keep(&mut kept, &mut series);
+    }
+    let learned: usize =
+        kept.iter().filter(|(number, _)| *number >= 1 << 31).map(|(_, bytes)| bytes.len()).sum();
+    assert!(learned < 7 * 1024, "{learned} bytes");
 }
 
 /// Keeps chunks as a host does.

@@ -28,23 +28,6 @@ pub(super) struct Slot {
     pub(super) series: Option<Box<Series>>,
 }
 
-/// A slot as it is kept; `Value` cannot be told apart by a compact format.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct KeptSlot {
-    value: Option<KeptValue>,
-    time: i64,
-    seen: [u32; SEEN],
-    next: u8,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum KeptValue {
-    Boolean(bool),
-    Integer(i64),
-    Float(u64),
-    Text(String),
-}
-
 impl Slot {
     /// Whether this very reading has been here lately; it has from now on.
     pub(super) fn is_known(&mut self, time: i64, value: ValueRef<'_>) -> bool {
@@ -76,26 +59,67 @@ impl Slot {
         }
     }
 
-    pub(super) fn kept(&self) -> KeptSlot {
-        let value = self.value.as_ref().map(|value| match value {
-            Value::Boolean(value) => KeptValue::Boolean(*value),
-            Value::Integer(value) => KeptValue::Integer(*value),
-            Value::Float(value) => KeptValue::Float(value.to_bits()),
-            Value::Text(value) => KeptValue::Text(value.clone()),
-        });
-        KeptSlot { value, time: self.time, seen: self.seen, next: self.next }
+    /// Appends what is kept of it: kind and value, time, and the hashes; numbers little-endian. Written for each
+    /// reading, so it is written by hand.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match &self.value {
+            None => out.push(0),
+            Some(Value::Boolean(value)) => out.extend([1, u8::from(*value)]),
+            Some(Value::Integer(value)) => {
+                out.push(2);
+                out.extend(value.to_le_bytes());
+            }
+            Some(Value::Float(value)) => {
+                out.push(3);
+                out.extend(value.to_bits().to_le_bytes());
+            }
+            Some(Value::Text(value)) => {
+                out.push(4);
+                out.extend((value.len() as u32).to_le_bytes());
+                out.extend(value.as_bytes());
+            }
+        }
+        out.extend(self.time.to_le_bytes());
+        out.push(self.next);
+        for hash in self.seen {
+            out.extend(hash.to_le_bytes());
+        }
     }
 
-    pub(super) fn restore(&mut self, kept: KeptSlot) {
-        self.value = kept.value.map(|value| match value {
-            KeptValue::Boolean(value) => Value::Boolean(value),
-            KeptValue::Integer(value) => Value::Integer(value),
-            KeptValue::Float(bits) => Value::Float(f64::from_bits(bits)),
-            KeptValue::Text(value) => Value::Text(value),
-        });
-        self.time = kept.time;
-        self.seen = kept.seen;
-        self.next = kept.next % SEEN as u8;
+    /// Takes back what [`Slot::write`] has written; what follows it.
+    pub(super) fn read<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (kind, bytes) = bytes.split_first()?;
+        let (value, bytes) = match kind {
+            0 => (None, bytes),
+            1 => {
+                let (value, bytes) = bytes.split_first()?;
+                (Some(Value::Boolean(*value != 0)), bytes)
+            }
+            2 => {
+                let (value, bytes) = bytes.split_first_chunk()?;
+                (Some(Value::Integer(i64::from_le_bytes(*value))), bytes)
+            }
+            3 => {
+                let (value, bytes) = bytes.split_first_chunk()?;
+                (Some(Value::Float(f64::from_bits(u64::from_le_bytes(*value)))), bytes)
+            }
+            4 => {
+                let (length, bytes) = bytes.split_first_chunk()?;
+                let (text, bytes) = bytes.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+                (Some(Value::Text(std::str::from_utf8(text).ok()?.to_owned())), bytes)
+            }
+            _ => return None,
+        };
+        let (time, bytes) = bytes.split_first_chunk()?;
+        let (next, mut bytes) = bytes.split_first()?;
+        for place in &mut self.seen {
+            let (hash, rest) = bytes.split_first_chunk()?;
+            (*place, bytes) = (u32::from_le_bytes(*hash), rest);
+        }
+        self.value = value;
+        self.time = i64::from_le_bytes(*time);
+        self.next = *next % SEEN as u8;
+        Some(bytes)
     }
 }
 

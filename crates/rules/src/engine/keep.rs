@@ -16,7 +16,7 @@ use fieldline_model::DeviceId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::device::{Device, KeptDevice, KeptInstance, KeptSlot, Slot};
+use super::device::{Device, KeptDevice, KeptInstance, Slot};
 use super::{Change, Engine};
 
 const VERSION: u8 = 1;
@@ -43,7 +43,8 @@ type Chunks = Vec<(u32, Vec<u8>)>;
 pub(super) struct KeptParts {
     device: String,
     pub(super) state: KeptDevice,
-    series: BTreeMap<String, (KeptSlot, Option<KeptSlot>)>,
+    /// The live slot and, where there is one, that of the readings that come late.
+    series: BTreeMap<String, (Slot, Option<Slot>)>,
     chunks: BTreeMap<(String, bool), Chunks>,
     pub(super) instances: BTreeMap<String, KeptInstance>,
 }
@@ -62,7 +63,7 @@ impl Kept {
         match (kind, parts.next(), parts.next(), parts.next(), parts.next()) {
             ("device", None, ..) => kept.state = read(value)?,
             ("series", Some(metric), None, ..) => {
-                kept.series.insert(metric.to_owned(), read(value)?);
+                kept.series.insert(metric.to_owned(), slots(value).ok_or("it is damaged")?);
             }
             ("instance", Some(rule), None, ..) => {
                 kept.instances.insert(rule.to_owned(), read(value)?);
@@ -103,9 +104,11 @@ impl KeptParts {
     pub(super) fn fill(&self, device: &mut Device) {
         for (metric, (live, history)) in &self.series {
             let Some(number) = device.index.get(metric.as_str()).copied() else { continue };
-            let fill = |slot: Option<&mut Slot>, kept: &KeptSlot, late: bool| {
+            let fill = |slot: Option<&mut Slot>, kept: &Slot, late: bool| {
                 let Some(slot) = slot else { return };
-                slot.restore(kept.clone());
+                let mut filled = kept.clone();
+                filled.series = slot.series.take();
+                *slot = filled;
                 let chunks = self.chunks.get(&(metric.clone(), late));
                 if let (Some(series), Some(chunks)) = (&mut slot.series, chunks)
                     && series.restore(chunks).is_err()
@@ -120,6 +123,17 @@ impl KeptParts {
             }
         }
     }
+}
+
+/// A byte of the version, the slots; see [`Slot::write`].
+fn slots(bytes: &[u8]) -> Option<(Slot, Option<Slot>)> {
+    let Some((&VERSION, bytes)) = bytes.split_first() else { return None };
+    let (mut live, mut late) = (Slot::default(), Slot::default());
+    let rest = live.read(bytes)?;
+    if rest.is_empty() {
+        return Some((live, None));
+    }
+    late.read(rest)?.is_empty().then_some((live, Some(late)))
 }
 
 fn window_key(device: &str, metric: &str, late: bool, chunk: u32) -> String {
@@ -161,20 +175,19 @@ impl Device {
             if !std::mem::take(&mut metric.dirty) {
                 continue;
             }
-            let tracks = [(false, Some(&mut self.live)), (true, self.history.as_deref_mut())];
-            let mut kept: [Option<KeptSlot>; 2] = [None, None];
-            for ((late, track), kept) in tracks.into_iter().zip(&mut kept) {
+            let mut slots = Vec::with_capacity(160);
+            slots.push(VERSION);
+            for (late, track) in [(false, Some(&mut self.live)), (true, self.history.as_deref_mut())] {
                 let Some(slot) = track.and_then(|track| track.slots.get_mut(number)) else { continue };
-                *kept = Some(slot.kept());
+                slot.write(&mut slots);
                 let chunks = slot.series.as_mut().map(|series| series.changes());
                 changes.extend(chunks.into_iter().flatten().map(|(chunk, bytes)| Change {
                     key: window_key(self.id.as_str(), &metric.name, late, chunk),
                     value: bytes.map(|bytes| [&[VERSION], bytes.as_slice()].concat()),
                 }));
             }
-            let [Some(live), history] = kept else { continue };
-            let key = format!("series/{}/{}", self.id, metric.name);
-            changes.push(Change { key, value: written(&(live, history)) });
+            let key = ["series/", self.id.as_str(), "/", &metric.name].concat();
+            changes.push(Change { key, value: Some(slots) });
         }
         for instance in &mut self.instances {
             if std::mem::take(&mut instance.dirty) {

@@ -350,6 +350,26 @@ fn a_million_devices_take_the_room_of_a_hundred() {
     assert_eq!(engine.alarms().len(), 1, "a device with an alarm is not forgotten");
 }
 
+#[test]
+fn a_state_that_is_none_is_refused() {
+    let mut bench = Bench::new(hot(json!({ "when": "max(t, '60s') > 80.0" })));
+    bench.live(0, "t", 90.0);
+    for (key, value) in &bench.kept {
+        for length in 0..value.len() {
+            let mut engine = Engine::new(Host::Server, Limits::default());
+            let cut = engine.restore(key, &value[..length]).is_err();
+            // Samples are read when the rules that ask for them are known.
+            assert!(cut || key.starts_with("window/"), "{key} cut at {length}");
+            engine.load(at(0), &bench.documents, &mut Vec::new());
+        }
+    }
+    for key in
+        ["", "device", "device/a b", "series/d", "window/d/t/x/1", "window/d/t/l/x", "other/d", "alarm/x"]
+    {
+        assert!(Engine::new(Host::Server, Limits::default()).restore(key, &[1, 2, 3]).is_err(), "{key}");
+    }
+}
+
 mod model {
     use proptest::prelude::*;
 

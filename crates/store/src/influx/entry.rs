@@ -84,7 +84,14 @@ fn part(block: &Block, mut entries: Vec<Entry>) -> Bytes {
         });
     }
     let Block { stream, class, first_seq, .. } = block;
-    let part = Block { stream: stream.clone(), class: *class, first_seq: *first_seq, last_seq, columns };
+    let part = Block {
+        stream: stream.clone(),
+        class: *class,
+        first_seq: *first_seq,
+        last_seq,
+        columns,
+        order: Vec::new(),
+    };
     Bytes::from(part.encode())
 }
 

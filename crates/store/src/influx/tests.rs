@@ -19,7 +19,14 @@ fn column(metric: &str, times: &[i64], values: Values) -> Column {
 fn block(columns: Vec<Column>) -> Block {
     let count: usize = columns.iter().map(|column| column.values.len()).sum();
     let stream = StreamId { gateway: GatewayId::new("gw").unwrap(), epoch: 7 };
-    Block { stream, class: Class::Live, first_seq: 11, last_seq: 10 + count as u64, columns }
+    Block {
+        stream,
+        class: Class::Live,
+        first_seq: 11,
+        last_seq: 10 + count as u64,
+        columns,
+        order: Vec::new(),
+    }
 }
 
 fn lines(block: &Block, dialect: InfluxDialect) -> String {

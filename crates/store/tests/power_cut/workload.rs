@@ -49,6 +49,7 @@ fn block(index: usize) -> Arc<ReceivedBlock> {
             column("own", own, Values::Float(values)),
             column("shared", shared, Values::Integer(vec![index as i64; 10])),
         ],
+        order: Vec::new(),
     };
     Arc::new(ReceivedBlock::new(block, now()))
 }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use fieldline_model::{Class, DeviceId, IdError, Metric, Quality, ReadingRef, StreamId, ValueRef};
 
 use super::size::{COLUMN_BYTES, ColumnSize, ENVELOPE_BYTES, NAME_BYTES};
-use super::{Block, Column, Values};
+use super::{Block, Column, Values, order};
 
 /// Gathers readings into a [`Block`].
 ///
@@ -20,7 +20,11 @@ pub struct BlockBuilder {
     text_bytes: usize,
     base_time: i64,
     columns: Vec<Growing>,
-    devices: HashSet<DeviceId>,
+    devices: HashMap<DeviceId, usize>,
+    /// The time of each device's latest reading.
+    latest: Vec<i64>,
+    /// See [`Block::order`].
+    order: Vec<u32>,
     metrics: HashSet<Metric>,
     /// The first column of each hash of device, metric and family of kinds.
     heads: HashMap<u64, usize>,
@@ -36,6 +40,8 @@ struct Growing {
     size: ColumnSize,
     /// Whether a double holds each of a column's whole numbers.
     all_exact: bool,
+    /// The number of its device.
+    who: usize,
     /// The next column with the same hash.
     twin: Option<usize>,
     /// The column of the reading that came after this column's latest one. Devices repeat
@@ -55,7 +61,9 @@ impl BlockBuilder {
             text_bytes: 0,
             base_time: 0,
             columns: Vec::new(),
-            devices: HashSet::new(),
+            devices: HashMap::new(),
+            latest: Vec::new(),
+            order: Vec::new(),
             metrics: HashSet::new(),
             heads: HashMap::new(),
             hasher: RandomState::new(),
@@ -83,6 +91,7 @@ impl BlockBuilder {
             before.follower = position;
         }
         self.last = Some(position);
+        self.keep_order(position, reading.time.nanos());
         if let Some(growing) = self.columns.get_mut(position) {
             growing.push(&reading, &mut self.bytes);
         }
@@ -106,10 +115,28 @@ impl BlockBuilder {
     }
 
     /// The block; `None` if there is no reading in it.
-    pub fn finish(self) -> Option<Block> {
+    pub fn finish(mut self) -> Option<Block> {
         let last_seq = self.first_seq.checked_add(self.count.checked_sub(1)?)?;
-        let columns = self.columns.into_iter().map(|growing| growing.column).collect();
-        Some(Block { stream: self.stream, class: self.class, first_seq: self.first_seq, last_seq, columns })
+        let columns = std::mem::take(&mut self.columns).into_iter().map(|growing| growing.column).collect();
+        let Self { stream, class, first_seq, order, .. } = self;
+        Some(Block { stream, class, first_seq, last_seq, columns, order })
+    }
+
+    /// From the first reading on that is older than the one before of its device, columns are noted.
+    fn keep_order(&mut self, position: usize, time: i64) {
+        let who = self.columns.get(position).map(|growing| growing.who);
+        let Some(latest) = who.and_then(|who| self.latest.get_mut(who)) else { return };
+        let falls = time < *latest;
+        *latest = time;
+        if falls && self.order.is_empty() {
+            self.order = order::by_time(self.columns.iter().map(|growing| &growing.column));
+            self.bytes += self.order.iter().map(|number| varint_bytes(*number)).sum::<usize>();
+        }
+        if !self.order.is_empty() {
+            let number = u32::try_from(position).unwrap_or(u32::MAX);
+            self.bytes += varint_bytes(number);
+            self.order.push(number);
+        }
     }
 
     fn find(&self, reading: &ReadingRef<'_>) -> Option<usize> {
@@ -130,7 +157,7 @@ impl BlockBuilder {
     }
 
     fn add(&mut self, reading: &ReadingRef<'_>) -> Result<usize, IdError> {
-        let device = self.device(reading.device)?;
+        let (device, who) = self.device(reading.device)?;
         let metric = self.metric(reading.metric)?;
         let values = Values::of_kind(reading.value);
         let column = Column { device, metric, times: Vec::new(), values, qualities: Vec::new() };
@@ -141,18 +168,20 @@ impl BlockBuilder {
         self.bytes += COLUMN_BYTES;
         let twin = self.heads.insert(self.hash(reading), position);
         let size = ColumnSize::new(self.base_time);
-        self.columns.push(Growing { column, size, all_exact: true, twin, follower: position + 1 });
+        self.columns.push(Growing { column, size, all_exact: true, who, twin, follower: position + 1 });
         Ok(position)
     }
 
-    fn device(&mut self, name: &str) -> Result<DeviceId, IdError> {
-        if let Some(known) = self.devices.get(name) {
-            return Ok(known.clone());
+    fn device(&mut self, name: &str) -> Result<(DeviceId, usize), IdError> {
+        if let Some((known, who)) = self.devices.get_key_value(name) {
+            return Ok((known.clone(), *who));
         }
         let device = DeviceId::new(name)?;
         self.bytes += name.len() + NAME_BYTES;
-        self.devices.insert(device.clone());
-        Ok(device)
+        let who = self.latest.len();
+        self.latest.push(i64::MIN);
+        self.devices.insert(device.clone(), who);
+        Ok((device, who))
     }
 
     fn metric(&mut self, name: &str) -> Result<Metric, IdError> {
@@ -221,6 +250,11 @@ impl Growing {
             _ => {}
         }
     }
+}
+
+/// How long Protocol Buffers write it.
+fn varint_bytes(number: u32) -> usize {
+    (number.checked_ilog2().unwrap_or(0) / 7 + 1) as usize
 }
 
 /// Whether a double holds the number, and no other whole number becomes the same double.

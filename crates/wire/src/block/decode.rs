@@ -6,12 +6,15 @@ use prost::Message;
 use super::envelope::Envelope;
 use super::message::Columns;
 use super::numbers::{Encoding, integers};
-use super::{BlockError, BlockHeader, Column, Limits, Values, times};
+use super::{BlockError, BlockHeader, Column, Limits, Values, order, times};
 
-/// The columns of a block whose checksum has been checked.
-pub(super) fn columns(envelope: &Envelope<'_>, limits: &Limits) -> Result<Vec<Column>, BlockError> {
+/// The columns and the order of a block whose checksum has been checked.
+pub(super) fn columns(
+    envelope: &Envelope<'_>,
+    limits: &Limits,
+) -> Result<(Vec<Column>, Vec<u32>), BlockError> {
     let raw = unpack(envelope, limits)?;
-    let message =
+    let mut message =
         Columns::decode(raw.as_slice()).map_err(|_| format_error("the columns are no Columns message"))?;
     within("columns", message.encodings.len() as u64, limits.columns_max)?;
     let shapes = shapes(&message)?;
@@ -20,7 +23,11 @@ pub(super) fn columns(envelope: &Envelope<'_>, limits: &Limits) -> Result<Vec<Co
     let mut unpacker = Unpacker::new(&message, limits)?;
     let columns = shapes.iter().map(|shape| unpacker.column(shape)).collect::<Result<Vec<_>, _>>()?;
     unpacker.finish()?;
-    Ok(columns)
+    let order = std::mem::take(&mut message.order);
+    if !order.is_empty() && !order::fits(&order, &columns) {
+        return Err(format_error("the order does not fit the columns"));
+    }
+    Ok((columns, order))
 }
 
 fn unpack(envelope: &Envelope<'_>, limits: &Limits) -> Result<Vec<u8>, BlockError> {

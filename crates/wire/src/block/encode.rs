@@ -12,7 +12,7 @@ use super::{Column, Values, times};
 const ZSTD_LEVEL: i32 = 3;
 
 /// The packed columns, and their length before compression, 0 if they are not compressed.
-pub(super) fn columns(columns: &[Column]) -> (Vec<u8>, u32) {
+pub(super) fn columns(columns: &[Column], order: &[u32]) -> (Vec<u8>, u32) {
     let mut packer = Packer::default();
     let count = columns.iter().map(|column| column.values.len()).sum();
     packer.message.number_rests.reserve_exact(count);
@@ -20,6 +20,7 @@ pub(super) fn columns(columns: &[Column]) -> (Vec<u8>, u32) {
     for column in columns {
         packer.column(column);
     }
+    packer.message.order.extend_from_slice(order);
     let raw = packer.message.encode_to_vec();
     drop(packer);
     match (zstd::bulk::compress(&raw, ZSTD_LEVEL), u32::try_from(raw.len())) {

@@ -82,4 +82,7 @@ pub(super) struct Columns {
     /// The bits of those.
     #[prost(fixed64, repeated, tag = "21")]
     pub(super) exception_bits: Vec<u64>,
+    /// The column of each reading, where the order does not follow from the times.
+    #[prost(uint32, repeated, tag = "22")]
+    pub(super) order: Vec<u32>,
 }

@@ -1,6 +1,7 @@
 //! Rules: readings through the engine, beside a naive evaluation; what an instance takes; what a window function
 //! and a detector take for a point.
 
+mod edge;
 mod functions;
 mod instances;
 mod naive;
@@ -21,12 +22,17 @@ use trace::Trace;
 const THRESHOLD_NANOS: f64 = 1_000.0;
 /// The same with windows: 200,000 a second.
 const WINDOW_NANOS: f64 = 5_000.0;
+/// From a reading to the action of a gateway.
+const EDGE_MS: f64 = 50.0;
 /// An instance without windows.
 const INSTANCE_BYTES: f64 = 1_024.0;
 
 /// Everything.
 pub(crate) fn rules(runs: u32) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
+    // First, while nothing that was let go of is there to be used again.
+    let values = repeat(runs, instances::bytes)?;
+    let mut figures =
+        vec![Figure::new("rules, an instance without windows", "B", Some(INSTANCE_BYTES), values)];
     for (rules, target) in [(1, None), (100, Some(THRESHOLD_NANOS)), (10_000, None)] {
         let values = repeat(runs, || engine_nanos(rules, |metric| format!("{metric} > 1000.0")))?;
         figures.push(Figure::new(
@@ -49,12 +55,15 @@ pub(crate) fn rules(runs: u32) -> Result<Vec<Figure>> {
             values,
         ));
     }
+    for (beside, load) in [("", 0.0), (", beside 2,000 messages/s", 2_000.0)] {
+        let values = repeat(runs, || edge::p99_ms(load))?;
+        let name = format!("rules, from a reading to a command on the gateway{beside}, p99");
+        figures.push(Figure::new(&name, "ms", Some(EDGE_MS), values));
+    }
     for rules in [1, 100] {
         let values = repeat(runs, || naive::nanos(rules))?;
         figures.push(Figure::new(&format!("naive CEL for each message, {rules} rules"), "ns", None, values));
     }
-    let values = repeat(runs, instances::bytes)?;
-    figures.push(Figure::new("rules, an instance without windows", "B", Some(INSTANCE_BYTES), values));
     for (name, expression) in functions::ALL {
         let values = repeat(runs, || functions::nanos(expression))?;
         figures.push(Figure::new(&format!("rules, a point through {name}"), "ns", None, values));

@@ -15,7 +15,7 @@ fn column(device: &str, metric: &str, times: &[i64], values: Values) -> Column {
 fn block(columns: Vec<Column>) -> Block {
     let count: usize = columns.iter().map(|column| column.times.len()).sum();
     let stream = StreamId { gateway: GatewayId::new("gw").unwrap(), epoch: 1 };
-    Block { stream, class: Class::Live, first_seq: 1, last_seq: count as u64, columns }
+    Block { stream, class: Class::Live, first_seq: 1, last_seq: count as u64, columns, order: Vec::new() }
 }
 
 fn names(record: &Record) -> Vec<&str> {

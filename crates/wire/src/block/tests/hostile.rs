@@ -20,8 +20,14 @@ fn small_block() -> Block {
 
 /// A block around `columns`, with a checksum that fits.
 fn sealed(columns: &Columns, readings: u64) -> Vec<u8> {
-    let block =
-        Block { stream: stream(), class: Class::Live, first_seq: 1, last_seq: readings, columns: vec![] };
+    let block = Block {
+        stream: stream(),
+        class: Class::Live,
+        first_seq: 1,
+        last_seq: readings,
+        columns: vec![],
+        order: Vec::new(),
+    };
     envelope::seal(&block, &columns.encode_to_vec(), 0)
 }
 
@@ -175,7 +181,7 @@ proptest! {
         rows in rows(),
     ) {
         let block = build(&rows, 1);
-        let (packed, raw_bytes) = encode::columns(&block.columns);
+        let (packed, raw_bytes) = encode::columns(&block.columns, &block.order);
         let mut raw = match raw_bytes {
             0 => packed,
             raw_bytes => zstd::bulk::decompress(&packed, raw_bytes as usize).unwrap(),

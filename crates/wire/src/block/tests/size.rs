@@ -96,7 +96,7 @@ fn mixed(rounds: i64) -> BlockBuilder {
 fn small_blocks_of_mixed_readings_stay_small() {
     assert!(bytes_per_reading(mixed(208)) <= 2.0);
     assert!(bytes_per_reading(mixed(10)) <= 3.2);
-    assert!(bytes_per_reading(mixed(1)) <= 9.0);
+    assert!(bytes_per_reading(mixed(1)) <= 10.0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use fieldline_model::{Class, Quality, ReadingRef, Timestamp, ValueRef};
 
 /// Name and expression; a point a second, windows of ten minutes.
-pub(super) const ALL: [(&str, &str); 12] = [
+pub(super) const ALL: [(&str, &str); 13] = [
     ("a threshold alone", "x > 1e9"),
     ("avg", "avg(x, '10m') > 1e9"),
     ("max", "max(x, '10m') > 1e9"),
@@ -16,6 +16,7 @@ pub(super) const ALL: [(&str, &str); 12] = [
     ("ewma", "ewma(x, 0.1) > 1e9"),
     ("cusum", "cusum(x) > 1e9"),
     ("seasonal", "seasonal(x) > 1e9"),
+    ("anomaly", "anomaly(x) > 1e9"),
     ("stuck", "stuck(x, '10m') > 1e9"),
     ("spike", "spike(x) > 1e9"),
     ("trend", "trend(x, '10m') > 1e9"),
