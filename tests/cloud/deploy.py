@@ -53,6 +53,14 @@ def expected_settings(function: str, store: str) -> set[str]:
         "query": LEDGER | {"FIELDLINE_STORE"} | STORE_SETTINGS[store],
         "compact": {"FIELDLINE_READINGS_BUCKET", "FIELDLINE_LOG"},
         "shadow": {"FIELDLINE_IOT_ENDPOINT", "FIELDLINE_LOG"},
+        "rules": {
+            "FIELDLINE_IOT_ENDPOINT",
+            "FIELDLINE_LOG",
+            "FIELDLINE_RULES_BUCKET",
+            "FIELDLINE_RULES_HISTORY_DAYS",
+            "FIELDLINE_RULES_TABLE",
+            "FIELDLINE_RULES_TOPIC_ARN",
+        },
     }[function]
 
 
@@ -87,7 +95,7 @@ def deploy(cloud: Cloud, store: str, stack: str, packages: Path | None) -> dict[
     expanded = reading.expand(source, values, f"s3://{BUCKET}")
     storage = cloud["s3"]
     storage.create_bucket(Bucket=BUCKET)
-    for function in ["ingest", "storage", "query", "compact", "shadow"]:
+    for function in ["ingest", "storage", "query", "compact", "shadow", "rules"]:
         package = packages / f"{function}.zip" if packages else None
         body = package.read_bytes() if package and package.exists() else stand_in()
         storage.put_object(Bucket=BUCKET, Key=f"{function}.zip", Body=body)
@@ -202,10 +210,11 @@ def attached(cloud: Cloud, wanted: dict[str, Any], ids: dict[str, str]) -> list[
 def settings(cloud: Cloud, store: str, ids: dict[str, str]) -> tuple[dict[str, dict[str, str]], list[str]]:
     """The functions' environments, and what is wrong with them."""
     found, faults = {}, []
-    for function in ["ingest", "storage", "query", "shadow"] + (["compact"] if store == "s3" else []):
+    for function in ["ingest", "storage", "query", "shadow", "rules"] + (["compact"] if store == "s3" else []):
         id = ids[f"{function.capitalize()}Function"]
         config = cloud["lambda"].get_function_configuration(FunctionName=id)
-        variables = config["Environment"]["Variables"]
+        # moto leaves a number of the template a number.
+        variables = {name: str(value) for name, value in config["Environment"]["Variables"].items()}
         ours = {name for name in variables if name.startswith("FIELDLINE_")}
         faults += [f"{function}: {name} is not set" for name in sorted(expected_settings(function, store) - ours)]
         faults += [f"{function}: {name} is set for nothing" for name in sorted(ours - expected_settings(function, store))]

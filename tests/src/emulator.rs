@@ -119,6 +119,27 @@ impl Emulator {
         self.json("DynamoDB_20120810.CreateTable", &body).map(drop)
     }
 
+    /// Makes a table with the keys and the index that rules have.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn create_rules_table(&self, name: &str) -> Result<()> {
+        let key = |name: &str, kind: &str| json!({ "AttributeName": name, "KeyType": kind });
+        let attribute = |name: &str, kind: &str| json!({ "AttributeName": name, "AttributeType": kind });
+        let body = json!({
+            "TableName": name, "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [key("partition", "HASH"), key("item", "RANGE")],
+            "AttributeDefinitions": [
+                attribute("partition", "S"), attribute("item", "S"), attribute("shard", "S"), attribute("wake", "N"),
+            ],
+            "GlobalSecondaryIndexes": [{
+                "IndexName": "wake", "KeySchema": [key("shard", "HASH"), key("wake", "RANGE")],
+                "Projection": { "ProjectionType": "KEYS_ONLY" },
+            }],
+        });
+        self.json("DynamoDB_20120810.CreateTable", &body).map(drop)
+    }
+
     /// Makes a database of Timestream and a table in it.
     ///
     /// # Errors
@@ -160,6 +181,15 @@ impl Emulator {
         let (queue, arn) = self.create_queue(&format!("{name}.fifo"), attributes)?;
         self.subscribe(&topic, &arn)?;
         Ok((topic, queue, dead))
+    }
+
+    /// Makes a standard topic; gives its ARN.
+    ///
+    /// # Errors
+    /// The emulator refuses.
+    pub fn create_topic(&self, name: &str) -> Result<String> {
+        let topic = self.form("sns", &[("Action", "CreateTopic"), ("Name", name)])?;
+        Ok(between(&topic, "<TopicArn>", "</TopicArn>")?.to_owned())
     }
 
     /// Makes a standard queue behind a topic, with raw delivery.

@@ -42,7 +42,7 @@ pub fn function(name: &str) -> Result<&'static Path> {
 }
 
 /// The functions that run on Lambda.
-pub const FUNCTIONS: [&str; 5] = ["ingest", "storage", "query", "compact", "shadow"];
+pub const FUNCTIONS: [&str; 6] = ["ingest", "storage", "query", "compact", "shadow", "rules"];
 
 fn functions() -> Result<Vec<(&'static str, PathBuf)>> {
     if let Some(folder) = std::env::var_os("FIELDLINE_PROGRAMS").map(PathBuf::from) {

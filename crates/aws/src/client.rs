@@ -95,7 +95,7 @@ impl Aws {
 
     /// A client for S3. With a custom endpoint the bucket stands in the path, since an emulator has no
     /// host for each bucket.
-    #[cfg(any(feature = "ledger", feature = "s3"))]
+    #[cfg(any(feature = "ledger", feature = "rules", feature = "s3"))]
     pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
         let config = aws_sdk_s3::config::Builder::from(&self.config);
         let config = config.force_path_style(self.has_custom_endpoint());

@@ -19,6 +19,8 @@ mod failure;
 mod ledger;
 #[cfg(feature = "queue")]
 mod queue;
+#[cfg(feature = "rules")]
+mod rules;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(feature = "secrets")]
@@ -36,6 +38,11 @@ pub use failure::failure;
 pub use ledger::{DynamoLedger, LedgerConfig};
 #[cfg(feature = "queue")]
 pub use queue::BlockTopic;
+#[cfg(feature = "rules")]
+pub use rules::{
+    AlarmHistory, AlarmMessage, AlarmSender, Claim, Deliveries, IotMessages, RuleChange, RuleCommit,
+    RuleFiles, RuleState, RuleTable,
+};
 #[cfg(feature = "s3")]
 pub use s3::{CompactConfig, Compacted, ParquetStore, S3Config};
 #[cfg(feature = "secrets")]

@@ -10,6 +10,10 @@
 //!   again, under the same id: nothing is lost, and whoever knows the id hears nothing twice.
 //! - What cannot be delivered holds up nothing else, and the outbox is bounded.
 
+#[cfg(feature = "aws")]
+pub mod aws;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 mod order;
 mod outbox;
 mod positions;
@@ -18,6 +22,7 @@ mod runner;
 mod tests;
 
 use async_trait::async_trait;
+use fieldline_model::Timestamp;
 use fieldline_rules::{Change, Effect};
 
 pub use outbox::{OUTBOX_MAX, Undelivered};
@@ -56,6 +61,9 @@ pub trait StateStore: Send + Sync {
 
     /// Makes all of the changes durable, or none.
     async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError>;
+
+    /// Before a commit: when [`Runner::tick`] will be due after it, for hosts where nobody waits in between.
+    fn wake(&self, _at: Option<Timestamp>) {}
 }
 
 /// Where effects go.

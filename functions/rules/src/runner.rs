@@ -182,6 +182,7 @@ impl Runner {
         if !changes.is_empty() {
             // Until it is known to be durable, it is not.
             self.failed = true;
+            self.state.wake(self.wake_at());
             self.state.commit(changes).await?;
             self.failed = false;
         }

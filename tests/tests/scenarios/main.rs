@@ -6,6 +6,7 @@ mod cloud_functions;
 mod cloud_ledger;
 mod cloud_localstack;
 mod cloud_loopback;
+mod cloud_rules;
 mod cloud_shadows;
 mod commands;
 mod commands_gateway;
