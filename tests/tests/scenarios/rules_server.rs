@@ -42,7 +42,7 @@ fn a_backlog_of_two_hours_tells_nobody_of_what_is_over_and_once_of_what_lasts() 
             (0..120).map(|minute| (now - (120 - minute) * MINUTE, if hot(minute) { 95.0 } else { 20.0 }));
         each.map(|(ms, value)| relay::reading(device, ms, value)).collect()
     };
-    publish(address, "press-1", &minutes("press-1", &|minute| minute % 40 >= 30 && minute < 119))?;
+    publish(address, "press-1", &minutes("press-1", &|minute| (20..30).contains(&(minute % 40))))?;
     publish(address, "press-2", &minutes("press-2", &|minute| minute >= 60))?;
     site.server.start()?;
     settle(site.agent.http(), site.server.http(), "gw-1", PATIENCE)?;
@@ -53,7 +53,11 @@ fn a_backlog_of_two_hours_tells_nobody_of_what_is_over_and_once_of_what_lasts() 
         let marks = receiver.by_mark();
         Ok(marks.contains_key("live").then_some(marks))
     })?;
-    let said: Vec<_> = receiver.told().iter().map(|told| format!("{} {} {}", told.mark, told.body["subject"], told.body["data"]["event"])).collect();
+    let said: Vec<_> = receiver
+        .told()
+        .iter()
+        .map(|told| format!("{} {} {}", told.mark, told.body["subject"], told.body["data"]["event"]))
+        .collect();
     ensure!(told == BTreeMap::from([("late".to_owned(), 1), ("live".to_owned(), 1)]), "{said:#?}");
     let of_press_2 =
         receiver.told().iter().any(|told| told.mark == "late" && told.body["subject"] == "press-2/hot");
