@@ -13,6 +13,7 @@ mod host;
 mod invoke;
 mod poller;
 mod queue;
+pub mod rules;
 mod services;
 mod stack;
 mod traffic;

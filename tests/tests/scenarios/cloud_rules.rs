@@ -1,29 +1,23 @@
 //! Rules on AWS, against moto: the function's binary, and runners on the real adapters that compete for a gateway.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail, ensure};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use anyhow::{Context, Result, ensure};
 use fieldline_aws::{AlarmHistory, AlarmSender, Aws, Deliveries, IotMessages, IotShadows, RuleTable};
 use fieldline_model::{
     Class, GatewayId, Quality, ReadingRef, ShadowId, StreamId, ThingName, Timestamp, ValueRef,
 };
 use fieldline_rules::{Documents, Host as RuleHost, Limits};
-use fieldline_tests::cloud::{Ending, FunctionSpec, Host, Queue, Services};
-use fieldline_tests::emulator::Emulator;
+use fieldline_tests::cloud::{Host, Queue, Services, rules as deployed};
 use fieldline_tests::publisher::runtime;
-use fieldline_tests::{machine, moto, programs};
+use fieldline_tests::{machine, moto};
 use fieldline_wire::{Block, BlockBuilder};
 use rules::aws::{CloudOutlet, DynamoState, Outlets};
 use rules::{CommitError, Runner};
 use serde_json::{Value, json};
 
-const TABLE: &str = "fieldline-rules";
-const BUCKET: &str = "fieldline-rules";
 /// So many that their alarms are more changes than one transaction of DynamoDB takes.
 const DEVICES: usize = 60;
 
@@ -41,17 +35,6 @@ when = "t > 80.0"
 for = "30s"
 then = [{ desired = { state = { fan = true } } }, { command = { command = "stop" } }]
 "#;
-
-/// What the function needs; the queue gets what the topic is told.
-fn prepare(emulator: &Emulator) -> Result<(String, Queue)> {
-    emulator.create_rules_table(TABLE)?;
-    emulator.create_bucket(BUCKET)?;
-    emulator.put_object(BUCKET, "rules/plant.toml", RULES.as_bytes())?;
-    emulator.create_thing("press-0")?;
-    let topic = emulator.create_topic("fieldline-alarms")?;
-    let queue = emulator.create_standard("fieldline-alarms", &topic)?;
-    Ok((topic, queue))
-}
 
 /// A reading of each of these devices.
 fn block(epoch: u64, first: u64, devices: &[usize], time: Timestamp, value: f64) -> Result<Block> {
@@ -88,62 +71,23 @@ fn counted(heard: &BTreeMap<(String, String), usize>, kind: &str) -> usize {
     heard.iter().filter(|((_, told), _)| told == kind).map(|(_, times)| times).sum()
 }
 
-fn deploy(host: &Host, folder: &Path, emulator: &Emulator, topic: &str) -> Result<()> {
-    let mut environment = fieldline_tests::emulator::variables(emulator.address());
-    let endpoint = format!("http://{}", emulator.address());
-    for (name, value) in [
-        ("FIELDLINE_IOT_ENDPOINT", endpoint.as_str()),
-        ("FIELDLINE_RULES_TABLE", TABLE),
-        ("FIELDLINE_RULES_BUCKET", BUCKET),
-        ("FIELDLINE_RULES_TOPIC_ARN", topic),
-        ("FIELDLINE_RULES_HISTORY_DAYS", "400"),
-    ] {
-        environment.push((name.to_owned(), value.to_owned()));
-    }
-    host.deploy(FunctionSpec {
-        name: "rules".to_owned(),
-        program: programs::function("rules")?.to_owned(),
-        environment,
-        timeout: Duration::from_secs(60),
-        log: folder.join("rules.log"),
-    });
-    Ok(())
-}
-
-/// The messages that come again.
-fn invoke(host: &Host, event: &Value) -> Result<Value> {
-    match host.invoke("rules", event.to_string())? {
-        Ending::Answer(answer) => Ok(serde_json::from_slice::<Value>(&answer)?["batchItemFailures"].clone()),
-        Ending::Failure(failure) => bail!("rules has failed: {}", String::from_utf8_lossy(&failure)),
-    }
-}
-
-fn batch(blocks: &[&Block]) -> Value {
-    let record = |(number, block): (usize, &&Block)| {
-        json!({
-            "messageId": number.to_string(), "receiptHandle": "r", "body": BASE64.encode(block.encode()),
-            "attributes": {}, "messageAttributes": {}, "eventSource": "aws:sqs", "awsRegion": "us-east-1",
-        })
-    };
-    json!({ "Records": blocks.iter().enumerate().map(record).collect::<Vec<_>>() })
-}
-
 #[test]
 fn the_function_tells_each_alarm_once_over_kills_and_redeliveries() -> Result<()> {
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
     let Some(emulators) = Services::Moto.start(folder.path())? else { return Ok(()) };
     let emulator = emulators.most();
-    let (topic, queue) = prepare(emulator)?;
+    let (topic, queue) = deployed::prepare(emulator, RULES)?;
+    emulator.create_thing("press-0")?;
     let host = Host::start()?;
-    deploy(&host, folder.path(), emulator, &topic)?;
+    deployed::deploy(&host, folder.path(), emulator, &topic)?;
 
     // A minute and a half old: what lasts for 30 s is due, by the clock alone.
     let then = Timestamp::from_system(SystemTime::now() - Duration::from_secs(90));
     let devices: Vec<usize> = (0..DEVICES).collect();
     let excursion = block(7, 1, &devices, then, 90.0)?;
     let minute = json!({ "source": "aws.events", "detail-type": "Scheduled Event", "detail": {} });
-    ensure!(invoke(&host, &batch(&[&excursion, &excursion]))? == json!([]));
+    ensure!(deployed::invoke(&host, &deployed::batch(&[&excursion, &excursion]))? == json!([]));
     let first = heard(&queue)?;
     ensure!(counted(&first, "io.fieldline.alarm.raised") >= DEVICES, "{first:?}");
     ensure!(counted(&first, "io.fieldline.notification") == DEVICES, "{first:?}");
@@ -152,8 +96,8 @@ fn the_function_tells_each_alarm_once_over_kills_and_redeliveries() -> Result<()
     // Whoever is killed has committed or not; the queue delivers again, and minutes pass.
     for _ in 0..3 {
         host.kill("rules");
-        ensure!(invoke(&host, &batch(&[&excursion]))? == json!([]));
-        ensure!(invoke(&host, &minute)? == json!([]));
+        ensure!(deployed::invoke(&host, &deployed::batch(&[&excursion]))? == json!([]));
+        ensure!(deployed::invoke(&host, &minute)? == json!([]));
     }
     let mut all = first;
     all.extend(heard(&queue)?);
@@ -163,7 +107,7 @@ fn the_function_tells_each_alarm_once_over_kills_and_redeliveries() -> Result<()
     // What ends is told, too, and nothing of it was lost over the kills.
     let now = Timestamp::from_system(SystemTime::now());
     let calm = block(7, 1 + DEVICES as u64, &devices, now, 20.0)?;
-    ensure!(invoke(&host, &batch(&[&calm]))? == json!([]));
+    ensure!(deployed::invoke(&host, &deployed::batch(&[&calm]))? == json!([]));
     all.extend(heard(&queue)?);
     ensure!(counted(&all, "io.fieldline.alarm.raised") == DEVICES + 1, "and the one that lasts: {all:?}");
     ensure!(counted(&all, "io.fieldline.alarm.returned") == DEVICES + 1, "{all:?}");
@@ -181,7 +125,7 @@ fn the_function_tells_each_alarm_once_over_kills_and_redeliveries() -> Result<()
 /// A process that holds the gateway, as far as rules are concerned.
 async fn open(aws: &Aws, outlets: &Arc<Outlets>, now: Timestamp) -> Result<Runner> {
     let gateway = GatewayId::new("gw-1")?;
-    let state = Arc::new(DynamoState::new(RuleTable::new(aws, TABLE, gateway.clone())));
+    let state = Arc::new(DynamoState::new(RuleTable::new(aws, deployed::TABLE, gateway.clone())));
     let outlet = Arc::new(CloudOutlet::new(Arc::clone(outlets), gateway));
     let mut runner = Runner::open(RuleHost::Server, Limits::default(), state, outlet, now).await?;
     let loaded = runner.load(now, &Documents::from_toml(RULES)?).await?;
@@ -194,14 +138,15 @@ fn of_two_runners_of_a_gateway_one_is_refused_and_nothing_is_doubled() -> Result
     let _machine = machine::shared();
     let folder = tempfile::tempdir()?;
     let Some(moto) = moto::start(folder.path())? else { return Ok(()) };
-    let (topic, queue) = prepare(&moto)?;
+    let (topic, queue) = deployed::prepare(&moto, RULES)?;
+    moto.create_thing("press-0")?;
     runtime()?.block_on(async {
         let endpoint = format!("http://{}", moto.address());
         let aws = Aws::emulator(&endpoint, Duration::from_secs(10)).await;
         let clock = || Timestamp::from_system(SystemTime::now());
         let outlets = Arc::new(Outlets {
-            deliveries: Deliveries::new(&aws, TABLE),
-            history: AlarmHistory::new(&aws, TABLE, Duration::from_secs(86_400)),
+            deliveries: Deliveries::new(&aws, deployed::TABLE),
+            history: AlarmHistory::new(&aws, deployed::TABLE, Duration::from_secs(86_400)),
             sender: AlarmSender::new(&aws, &topic),
             messages: IotMessages::new(&aws, &endpoint),
             shadows: IotShadows::new(&aws, &endpoint),
@@ -227,7 +172,7 @@ fn of_two_runners_of_a_gateway_one_is_refused_and_nothing_is_doubled() -> Result
             ensure!(matches!(refused, Err(CommitError::Conflict)), "{refused:?}");
             one = open(&aws, &outlets, now).await?;
         }
-        let due = RuleTable::due(&aws, TABLE, now).await?;
+        let due = RuleTable::due(&aws, deployed::TABLE, now).await?;
         ensure!(due.is_empty(), "everything is delivered and noted: {due:?}");
         ensure!(conflicts == 5);
         anyhow::Ok(())
