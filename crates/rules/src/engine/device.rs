@@ -123,6 +123,14 @@ impl Slot {
     }
 }
 
+/// Pushes, and keeps no room for more at first: most of many devices have one metric and one rule.
+pub(super) fn push<T>(items: &mut Vec<T>, item: T) {
+    if items.len() < 4 {
+        items.reserve_exact(1);
+    }
+    items.push(item);
+}
+
 /// The value as a function of the past takes it; texts are left out.
 fn number(value: ValueRef<'_>) -> Option<f64> {
     match value {
@@ -328,10 +336,10 @@ impl Device {
         }
         let (number, name): (u32, Arc<str>) = (self.metrics.len() as u32, name.into());
         self.index.insert(Arc::clone(&name), number);
-        self.metrics.push(Metric { name, touches: Vec::new(), specs: Vec::new(), dirty: true });
-        self.live.slots.push(Slot::default());
+        push(&mut self.metrics, Metric { name, touches: Vec::new(), specs: Vec::new(), dirty: true });
+        push(&mut self.live.slots, Slot::default());
         if let Some(history) = &mut self.history {
-            history.slots.push(Slot::default());
+            push(&mut history.slots, Slot::default());
         }
         number
     }

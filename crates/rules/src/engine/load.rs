@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fieldline_model::{DeviceId, Timestamp};
 
-use super::device::{Device, Instance, KeptInstance};
+use super::device::{Device, Instance, KeptInstance, push};
 use super::machine::Phase;
 use super::program::Program;
 use super::{Engine, Loaded};
@@ -230,7 +230,7 @@ impl Engine {
                     if program.inputs.iter().any(|input| input.device.is_some()) {
                         program.members.push(number);
                     }
-                    device.instances.push(Instance::new(*rule, &program.name, &program.fingerprint));
+                    push(&mut device.instances, Instance::new(*rule, &program.name, &program.fingerprint));
                     device.instances.len() - 1
                 }
             };
