@@ -106,6 +106,8 @@ impl Page {
         };
         each("rule_instances", "gauge", "Instances of a rule.", &|rule| rule.instances as u64);
         each("rule_evaluations_total", "counter", "Evaluations of a rule.", &|rule| rule.evaluations);
+        let help = "Nanoseconds that evaluations of a rule took, extrapolated from samples.";
+        each("rule_nanoseconds_total", "counter", help, &|rule| rule.nanos);
         each("rule_errors_total", "counter", "Evaluations of a rule that failed.", &|rule| rule.errors);
         let disabled = |rule: &RuleShown| u64::from(rule.disabled.is_some());
         each("rule_disabled", "gauge", "1 where a rule was disabled.", &disabled);

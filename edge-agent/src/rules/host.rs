@@ -133,7 +133,10 @@ impl Host {
     fn runner(&self, store: &Arc<dyn StateStore>) -> Result<Runner, CommitError> {
         let outlet = Arc::clone(&self.outlet) as Arc<dyn ::rules::Outlet>;
         let host = fieldline_rules::Host::Edge;
-        at_once(Runner::open(host, Limits::default(), Arc::clone(store), outlet, clock::now()))
+        let opening = Runner::open(host, Limits::default(), Arc::clone(store), outlet, clock::now());
+        let mut runner = at_once(opening)?;
+        runner.measure(clock::stopwatch);
+        Ok(runner)
     }
 }
 

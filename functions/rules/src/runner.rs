@@ -57,6 +57,11 @@ impl Runner {
         Ok(Self { engine, positions, outbox, state, outlet, failed: false })
     }
 
+    /// See [`Engine::measure`].
+    pub fn measure(&mut self, stopwatch: fn() -> u64) {
+        self.engine.measure(stopwatch);
+    }
+
     /// Puts rules in force, see [`Engine::load`]. What comes of it is delivered by the next call.
     ///
     /// # Errors

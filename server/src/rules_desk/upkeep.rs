@@ -77,7 +77,8 @@ impl Service {
         let opened =
             Runner::open(Host::Server, self.limits.clone(), state, Arc::new(self.outlet.clone()), now());
         match opened.await {
-            Ok(runner) => {
+            Ok(mut runner) => {
+                runner.measure(stopwatch);
                 self.runner = Some(runner);
                 self.groups.clear();
                 Box::pin(self.load()).await
@@ -181,4 +182,10 @@ impl Service {
             self.parts.counters.rules(&runner.rules(), runner.outbox());
         }
     }
+}
+
+/// Nanoseconds since it was asked first.
+fn stopwatch() -> u64 {
+    static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    u64::try_from(BEGAN.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

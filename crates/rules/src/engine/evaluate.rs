@@ -11,6 +11,9 @@ use super::{Engine, Limits};
 use crate::condition::{Condition, EvaluationError, Outcome, Resolve};
 use crate::{Effect, EffectId, EffectKind, FeatureSpec, Input};
 
+/// One evaluation of so many of a rule is measured.
+const MEASURED: u64 = 64;
+
 /// An instance, and when and how it is looked at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
@@ -258,11 +261,12 @@ impl Engine {
         let instance = self.instance_at(look)?;
         let active = matches!(instance.machine(look.late).phase, Phase::Active { .. });
         let number = instance.program as usize;
-        let Self { programs, devices, index, limits, .. } = self;
+        let Self { programs, devices, index, limits, stopwatch, .. } = self;
         let program = programs.get_mut(number)?;
         if program.disabled.is_some() {
             return None;
         }
+        let measured = stopwatch.filter(|_| program.evaluations % MEASURED == 0).map(|now| (now, now()));
         program.evaluations += 1;
         let mut ask = |condition: &Condition| {
             ask(devices, index, condition, look).map(|outcome| match outcome {
@@ -276,6 +280,9 @@ impl Engine {
             (None, Ok(holds)) => Ok(holds.map(|holds| !holds)),
             _ => Ok(None),
         };
+        if let Some((now, began)) = measured {
+            program.nanos += now().saturating_sub(began) * MEASURED;
+        }
         let (holds, ends) = match (holds, ends) {
             (Ok(holds), Ok(ends)) => (holds, ends),
             (Err(error), _) | (_, Err(error)) => {

@@ -85,6 +85,7 @@ impl Engine {
             let same = before.iter().find(|before| before.name == program.name);
             if let Some(same) = same.filter(|same| same.fingerprint == program.fingerprint) {
                 (program.evaluations, program.errors) = (same.evaluations, same.errors);
+                program.nanos = same.nanos;
             }
         }
         self.repeats = self.programs.iter().any(|program| program.rule.renotify.is_some());

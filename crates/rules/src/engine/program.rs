@@ -48,6 +48,8 @@ pub(crate) struct Program {
     /// Metrics whose silence is: after how many nanoseconds, and how often again.
     pub(crate) silences: Vec<(Input, i64, bool)>,
     pub(crate) evaluations: u64,
+    /// What they took, extrapolated.
+    pub(crate) nanos: u64,
     pub(crate) errors: u64,
     pub(crate) errors_in_row: u32,
     pub(crate) instances: usize,
@@ -86,6 +88,7 @@ impl Program {
             inputs: Vec::new(),
             silences: Vec::new(),
             evaluations: 0,
+            nanos: 0,
             errors: 0,
             errors_in_row: 0,
             instances: 0,

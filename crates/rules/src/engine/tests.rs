@@ -122,6 +122,27 @@ fn hot(more: Value) -> Value {
 }
 
 #[test]
+fn one_evaluation_of_many_is_measured_and_counts_for_all() {
+    fn stopwatch() -> u64 {
+        static NANOS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        NANOS.fetch_add(10, std::sync::atomic::Ordering::Relaxed)
+    }
+    let documents = Documents::from_toml("[[rules]]\nname = 'hot'\nwhen = 'temperature > 80.0'").unwrap();
+    let mut engine = Engine::new(Host::Server, Limits::default());
+    engine.measure(stopwatch);
+    engine.load(Timestamp::EPOCH, &documents, &mut Vec::new());
+    for second in 0..128 {
+        let time = Timestamp::from_nanos(second * 1_000_000_000);
+        let value = ValueRef::Float(second as f64);
+        let reading =
+            ReadingRef { device: "press-4", metric: "temperature", time, value, quality: Quality::Good };
+        engine.observe(time, Class::Live, reading, &mut Vec::new());
+    }
+    let [hot] = engine.rules().try_into().unwrap();
+    assert_eq!((hot.evaluations, hot.nanos), (128, 2 * 64 * 10));
+}
+
+#[test]
 fn an_excursion_is_an_alarm_and_two_messages() {
     let mut bench = Bench::new(hot(json!({})));
     for (second, value) in [(0, 20.0), (1, 81.5), (2, 90.0), (3, 70.0), (4, 71.0)] {
