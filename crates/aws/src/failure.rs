@@ -3,7 +3,7 @@ use fieldline_store::StoreError;
 
 /// Error codes that say: not now, but perhaps later. Beside them every failure without a code (no
 /// connection, no answer in time) is one.
-const PASSING: [&str; 15] = [
+const PASSING: [&str; 18] = [
     "ThrottlingException",
     "Throttling",
     "ThrottledException",
@@ -18,6 +18,9 @@ const PASSING: [&str; 15] = [
     "InternalFailure",
     "InternalError",
     "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "KMSThrottling",
+    "KMSThrottlingException",
     "SlowDown",
 ];
 

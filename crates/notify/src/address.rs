@@ -3,12 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// IPv4 networks that are not public, with the length of their prefix: IANA's special-purpose registry
-/// (RFC 6890), multicast (RFC 5771) and what is reserved, with broadcast.
-const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 15] = [
+/// (RFC 6890), multicast (RFC 5771) and what is reserved, with broadcast;
+/// and the address at which Azure's own host answers every machine.
+const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 16] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(168, 63, 129, 16), 32),
     (Ipv4Addr::new(169, 254, 0, 0), 16),
     (Ipv4Addr::new(172, 16, 0, 0), 12),
     (Ipv4Addr::new(192, 0, 0, 0), 24),

@@ -3,11 +3,14 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::Message;
+use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder};
 use lettre::transport::smtp;
@@ -25,6 +28,8 @@ const SUBJECT_CHARS_MAX: usize = 200;
 /// Bytes of a hash that make a message's id: two of them are never the same by accident.
 const ID_BYTES: usize = 16;
 
+/// Messages that some have had and others not, and who; the oldest are forgotten.
+const HAD_MAX: usize = 1_000;
 /// How long the mail server may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -96,7 +101,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// People who are told by e-mail. Each message has a connection of its own.
+/// People who are told by e-mail. Each message has a connection of its own for each of them.
 pub struct Email {
     host: String,
     port: u16,
@@ -108,6 +113,8 @@ pub struct Email {
     timeout: Duration,
     outside: Outside,
     limit: Limit,
+    /// Who has had which message that others are yet to have.
+    had: Mutex<VecDeque<(String, String)>>,
 }
 
 impl Email {
@@ -137,34 +144,86 @@ impl Email {
             timeout: config.timeout,
             outside,
             limit: Limit::new(config.rate)?,
+            had: Mutex::default(),
         })
     }
 
-    /// Sends a message, once, to everybody in `to`. The same `id` gives the same `Message-ID`, so that a mailbox
-    /// can tell a repetition.
+    /// Sends a message to everybody in `to`, each by themselves: an address that is gone costs the others nothing. The
+    /// same `id` gives the same `Message-ID`, so that a mailbox can tell a repetition; who has had it is passed over
+    /// while others wait for it.
     ///
     /// # Errors
-    /// [`Undelivered::Later`]: no connection, no TLS, no answer in time, a reply 4xx, or more than the rate
-    /// allows. [`Undelivered::Never`]: a reply 5xx, be it about one of several readers.
+    /// [`Undelivered::Later`]: for somebody there was no connection, no TLS, no login, no answer in time, a reply 4xx,
+    /// or more than the rate allows. [`Undelivered::Never`]: the server takes it for nobody (a reply 5xx).
     pub async fn send(&self, id: &str, subject: &str, text: &str) -> Result<(), Undelivered> {
         let message = self.message(id, subject, text).map_err(Undelivered::never)?;
         self.limit.take((self.outside.now)())?;
-        let patience = self.timeout;
-        let sent = match tokio::time::timeout(patience, self.converse(&message)).await {
-            Ok(Ok(connection)) => {
-                part(connection).await;
-                Ok(())
-            }
-            Ok(Err(error)) if error.is_permanent() => Err(Undelivered::never(error)),
-            Ok(Err(error)) => Err(Undelivered::later(error)),
-            Err(_) => Err(Undelivered::later(format!("the mail server was not done within {patience:?}"))),
-        };
+        let sent = self.send_to_each(id, &message).await;
         self.limit.settle(&sent);
         sent
     }
 
-    /// Until the server has taken the message over; what comes then changes nothing.
-    async fn converse(&self, message: &Message) -> Result<AsyncSmtpConnection, smtp::Error> {
+    async fn send_to_each(&self, id: &str, message: &Message) -> Result<(), Undelivered> {
+        let (mut is_taken, mut refused, mut waits) = (false, None, None);
+        for to in &self.to {
+            let has_it = (id.to_owned(), to.email.to_string());
+            if self.had().contains(&has_it) {
+                is_taken = true;
+                continue;
+            }
+            let envelope = Envelope::new(Some(self.from.email.clone()), vec![to.email.clone()]);
+            match self.send_one(&envelope.map_err(Undelivered::never)?, message).await {
+                Ok(()) => {
+                    is_taken = true;
+                    let mut had = self.had();
+                    had.push_back(has_it);
+                    if had.len() > HAD_MAX {
+                        had.pop_front();
+                    }
+                }
+                Err(Undelivered::Later(error)) => waits = Some(error),
+                Err(Undelivered::Never(error)) => {
+                    tracing::error!(email = ?self, error = &*error, "the mail server refuses one of the readers");
+                    refused = Some(error);
+                }
+            }
+        }
+        match (waits, refused) {
+            (Some(waits), _) => return Err(Undelivered::Later(waits)),
+            (None, Some(refused)) if !is_taken => return Err(Undelivered::Never(refused)),
+            _ => {}
+        }
+        self.had().retain(|(known, _)| known != id);
+        Ok(())
+    }
+
+    async fn send_one(&self, envelope: &Envelope, message: &Message) -> Result<(), Undelivered> {
+        let patience = self.timeout;
+        match tokio::time::timeout(patience, self.converse(envelope, message)).await {
+            Ok(Ok(connection)) => {
+                part(connection).await;
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Undelivered::later(format!("the mail server was not done within {patience:?}"))),
+        }
+    }
+
+    /// Until the server has taken the message over; what comes then changes nothing. Until it hears whom the message
+    /// is for, what it refuses is about us, and is put right by people.
+    async fn converse(
+        &self,
+        envelope: &Envelope,
+        message: &Message,
+    ) -> Result<AsyncSmtpConnection, Undelivered> {
+        let mut connection = self.connect().await.map_err(Undelivered::later)?;
+        connection.send(envelope, &message.formatted()).await.map_err(|error| {
+            if error.is_permanent() { Undelivered::never(error) } else { Undelivered::later(error) }
+        })?;
+        Ok(connection)
+    }
+
+    async fn connect(&self) -> Result<AsyncSmtpConnection, smtp::Error> {
         let own = ClientId::default();
         let wrapper = self.tls.clone().filter(|_| self.security == Security::Tls);
         let address = (self.host.as_str(), self.port);
@@ -176,8 +235,11 @@ impl Email {
         if let Some(credentials) = &self.credentials {
             connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials).await?;
         }
-        connection.send(message.envelope(), &message.formatted()).await?;
         Ok(connection)
+    }
+
+    fn had(&self) -> MutexGuard<'_, VecDeque<(String, String)>> {
+        self.had.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn message(&self, id: &str, subject: &str, text: &str) -> Result<Message, lettre::error::Error> {

@@ -219,13 +219,33 @@ fn word(value: &impl serde::Serialize) -> String {
     json!(value).as_str().unwrap_or_default().to_owned()
 }
 
+/// Codes of refusals that are about what was sent.
+const OF_THE_EFFECT: [&str; 8] = [
+    "InvalidParameter",
+    "ParameterValueInvalid",
+    "ValidationException",
+    "InvalidRequestException",
+    "RequestEntityTooLargeException",
+    "ResourceNotFoundException",
+    "UnsupportedDocumentEncodingException",
+    "MethodNotAllowedException",
+];
+
 fn later(error: StoreError) -> DeliveryError {
     DeliveryError::Later(error.into())
 }
 
+/// Only what is wrong with the effect itself is given up: permissions, keys and quotas are put right by people, and
+/// no alarm is lost meanwhile.
 fn failed(error: StoreError) -> DeliveryError {
-    match error {
-        StoreError::Unavailable { .. } => DeliveryError::Later(error.into()),
-        _ => DeliveryError::Never(error.into()),
+    let is_its_own = |source: &dyn std::error::Error| {
+        let said = source.to_string();
+        OF_THE_EFFECT.iter().any(|code| said.starts_with(code))
+    };
+    match &error {
+        StoreError::Rejected { source, .. } if is_its_own(source.as_ref()) => {
+            DeliveryError::Never(error.into())
+        }
+        _ => DeliveryError::Later(error.into()),
     }
 }

@@ -93,6 +93,13 @@ impl Outbox {
         dirty.iter().map(|number| Change { key: key(*number), value: value(number) }).collect()
     }
 
+    /// See [`fieldline_rules::Engine::clock_was_set`].
+    pub(crate) fn clock_was_set(&mut self, by: i64) {
+        for waiting in self.waiting.values_mut().filter(|waiting| waiting.tries > 0) {
+            waiting.due = waiting.due.saturating_add(by);
+        }
+    }
+
     /// Whether something is done with and not written so.
     pub(crate) fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()

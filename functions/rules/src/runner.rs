@@ -13,6 +13,9 @@ use crate::outbox::{self, Outbox};
 use crate::positions::{self, Positions};
 use crate::{CommitError, DeliveryError, Outlet, StateStore, Undelivered, order};
 
+/// By less than this a clock is corrected, not set: five seconds, in nanoseconds.
+const CLOCK_SET: i64 = 5_000_000_000;
+
 /// See the crate's documentation. After an error of any call it is to be opened anew: what it holds is ahead of
 /// what is durable.
 pub struct Runner {
@@ -22,6 +25,9 @@ pub struct Runner {
     state: Arc<dyn StateStore>,
     outlet: Arc<dyn Outlet>,
     failed: bool,
+    stopwatch: Option<fn() -> u64>,
+    /// Nanoseconds by which the host's clock is ahead of the stopwatch.
+    ahead: Option<i64>,
 }
 
 impl fmt::Debug for Runner {
@@ -54,12 +60,33 @@ impl Runner {
             };
             read.map_err(|reason| CommitError::Unavailable(reason.into()))?;
         }
-        Ok(Self { engine, positions, outbox, state, outlet, failed: false })
+        Ok(Self { engine, positions, outbox, state, outlet, failed: false, stopwatch: None, ahead: None })
     }
 
-    /// See [`Engine::measure`].
+    /// Measures evaluations, see [`Engine::measure`]. By the same clock it is noticed when the host's is set.
     pub fn measure(&mut self, stopwatch: fn() -> u64) {
         self.engine.measure(stopwatch);
+        self.stopwatch = Some(stopwatch);
+    }
+
+    /// Both clocks go on by the same, unless the host's was set in between.
+    fn look_at_clock(&mut self, now: Timestamp) {
+        let Some(stopwatch) = self.stopwatch else { return };
+        let steady = i64::try_from(stopwatch()).unwrap_or(i64::MAX);
+        let ahead = now.nanos().saturating_sub(steady);
+        let set_by = self.ahead.map_or(0, |before| ahead.saturating_sub(before));
+        if self.ahead.is_some() && set_by.saturating_abs() < CLOCK_SET {
+            return;
+        }
+        self.ahead = Some(ahead);
+        if set_by != 0 {
+            tracing::warn!(
+                seconds = set_by / 1_000_000_000,
+                "the clock was set; rules wait as long as before"
+            );
+            self.engine.clock_was_set(set_by);
+            self.outbox.clock_was_set(set_by);
+        }
     }
 
     /// Puts rules in force, see [`Engine::load`]. What comes of it is delivered by the next call.
@@ -67,6 +94,7 @@ impl Runner {
     /// # Errors
     /// The state was not committed.
     pub async fn load(&mut self, now: Timestamp, documents: &Documents) -> Result<Loaded, CommitError> {
+        self.look_at_clock(now);
         let mut effects = Vec::new();
         let loaded = self.engine.load(now, documents, &mut effects);
         self.commit(effects).await?;
@@ -82,6 +110,7 @@ impl Runner {
         now: Timestamp,
         blocks: impl Iterator<Item = &Block>,
     ) -> Result<(), CommitError> {
+        self.look_at_clock(now);
         let mut effects = Vec::new();
         for block in blocks {
             if self.positions.advance(&block.stream, block.seqs()) {
@@ -103,6 +132,7 @@ impl Runner {
         now: Timestamp,
         readings: impl Iterator<Item = (Class, ReadingRef<'_>)>,
     ) -> Result<(), CommitError> {
+        self.look_at_clock(now);
         let mut effects = Vec::new();
         for (class, reading) in order::by_moment(readings) {
             self.engine.observe(now, class, reading, &mut effects);
@@ -116,6 +146,7 @@ impl Runner {
     /// # Errors
     /// The state was not committed.
     pub async fn tick(&mut self, now: Timestamp) -> Result<(), CommitError> {
+        self.look_at_clock(now);
         let mut effects = Vec::new();
         self.engine.tick(now, &mut effects);
         self.finish(now, effects).await
@@ -132,6 +163,7 @@ impl Runner {
         by: &str,
         operation: &Operation,
     ) -> Result<Result<Alarm, OperateError>, CommitError> {
+        self.look_at_clock(now);
         let mut effects = Vec::new();
         let outcome = self.engine.operate(now, id, by, operation, &mut effects);
         self.finish(now, effects).await?;

@@ -58,8 +58,6 @@ enum End {
     Told,
     /// It never will be; why is in the log.
     Never(String),
-    /// It should be offered again.
-    Again,
 }
 
 #[derive(Debug, Default)]
@@ -121,9 +119,11 @@ impl Known {
         Some(end)
     }
 
-    fn end(&mut self, id: EffectId, end: End) {
+    /// None: it is to be offered again, and then told again.
+    fn end(&mut self, id: EffectId, end: Option<End>) {
         self.under_way.remove(&id);
-        self.slow = !matches!(end, End::Told);
+        self.slow = !matches!(end, Some(End::Told));
+        let Some(end) = end else { return };
         self.ended.insert(id.clone(), end);
         self.order.push_back(id);
         if self.order.len() > ENDED_MAX
@@ -138,7 +138,6 @@ fn outcome(end: End) -> Result<(), DeliveryError> {
     match end {
         End::Told => Ok(()),
         End::Never(reason) => Err(DeliveryError::Never(reason.into())),
-        End::Again => Err(DeliveryError::Later("the target could not be told".into())),
     }
 }
 
@@ -150,7 +149,7 @@ async fn run(
 ) {
     while let Some((effect, done)) = effects.recv().await {
         let (end, result) = match target.tell(&effect).await {
-            Ok(()) => (End::Told, "delivered"),
+            Ok(()) => (Some(End::Told), "delivered"),
             Err(DeliveryError::Later(error)) => {
                 let error: &(dyn std::error::Error + 'static) = error.as_ref();
                 tracing::warn!(
@@ -159,12 +158,12 @@ async fn run(
                     error,
                     "a target could not be told; it is tried again"
                 );
-                (End::Again, "retried")
+                (None, "retried")
             }
             Err(DeliveryError::Never(error)) => {
                 let error: &(dyn std::error::Error + 'static) = error.as_ref();
                 tracing::error!(?target, id = effect.id.0, error, "a target refuses a notification");
-                (End::Never(error.to_string()), "refused")
+                (Some(End::Never(error.to_string())), "refused")
             }
         };
         counters.notification(result);

@@ -13,30 +13,33 @@ async fn server(at: &'static str, reply: Option<&'static str>) -> (u16, mpsc::Un
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let mut stream = BufReader::new(stream);
-            stream.write_all(b"220 here\r\n").await.unwrap();
-            let (mut line, mut in_data) = (String::new(), false);
-            while stream.read_line(&mut line).await.unwrap_or(0) > 0 {
-                let said = line.trim_end().to_owned();
-                line.clear();
-                heard.send(said.clone()).unwrap();
-                let usual = match said.as_str() {
-                    "." => "250 queued",
-                    _ if in_data => continue,
-                    "DATA" => "354 go on",
-                    "QUIT" => "221 bye",
-                    _ if said.starts_with("EHLO") => "250-here\r\n250 AUTH PLAIN",
-                    _ if said.starts_with("AUTH") => "235 welcome",
-                    _ => "250 fine",
-                };
-                let wanted = if said.starts_with(at) { reply } else { Some(usual) };
-                in_data = wanted.is_some_and(|reply| reply.starts_with("354"));
-                let Some(wanted) = wanted else {
-                    std::future::pending::<String>().await;
-                    return;
-                };
-                stream.write_all(format!("{wanted}\r\n").as_bytes()).await.unwrap();
-            }
+            let heard = heard.clone();
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                stream.write_all(b"220 here\r\n").await.unwrap();
+                let (mut line, mut in_data) = (String::new(), false);
+                while stream.read_line(&mut line).await.unwrap_or(0) > 0 {
+                    let said = line.trim_end().to_owned();
+                    line.clear();
+                    heard.send(said.clone()).unwrap();
+                    let usual = match said.as_str() {
+                        "." => "250 queued",
+                        _ if in_data => continue,
+                        "DATA" => "354 go on",
+                        "QUIT" => "221 bye",
+                        _ if said.starts_with("EHLO") => "250-here\r\n250 AUTH PLAIN",
+                        _ if said.starts_with("AUTH") => "235 welcome",
+                        _ => "250 fine",
+                    };
+                    let wanted = if said.starts_with(at) { reply } else { Some(usual) };
+                    in_data = wanted.is_some_and(|reply| reply.starts_with("354"));
+                    let Some(wanted) = wanted else {
+                        std::future::pending::<String>().await;
+                        return;
+                    };
+                    stream.write_all(format!("{wanted}\r\n").as_bytes()).await.unwrap();
+                }
+            });
         }
     });
     (port, lines)
@@ -84,7 +87,7 @@ async fn a_message_reaches_the_mail_server_as_it_should() {
     assert!(has("Subject: oil hot  Bcc: everybody@example.com"), "{heard:#?}");
     assert!(heard.iter().any(|line| line.starts_with("Date: Tue, 14 Nov 2023 22:13:20")), "{heard:#?}");
     assert!(!heard.iter().any(|line| line.starts_with("Bcc")), "{heard:#?}");
-    assert_eq!(heard.iter().filter(|line| *line == ".").count(), 1, "{heard:#?}");
+    assert_eq!(heard.iter().filter(|line| *line == ".").count(), 2, "to each by themselves: {heard:#?}");
 }
 
 #[tokio::test]
@@ -110,8 +113,36 @@ async fn replies_mean_later_or_never() {
         assert!(matches!(sent, Err(Undelivered::Later(_))), "{at}: {sent:?}");
         let (port, _lines) = server(at, Some("550 no such")).await;
         let sent = email(config(port)).send("a", "subject", "text").await;
-        assert!(matches!(sent, Err(Undelivered::Never(_))), "{at}: {sent:?}");
+        // Before it hears whom the message is for, it is about us: people put that right.
+        let is_never = matches!(sent, Err(Undelivered::Never(_)));
+        assert!(is_never != (at == "EHLO") && sent.is_err(), "{at}: {sent:?}");
     }
+}
+
+#[tokio::test]
+async fn an_address_that_is_gone_costs_the_others_nothing() {
+    let (port, mut lines) = server("RCPT TO:<ops", Some("550 no such")).await;
+    email(config(port)).send("a", "subject", "text").await.unwrap();
+    let heard = drain(&mut lines);
+    assert_eq!(heard.iter().filter(|line| *line == ".").count(), 1, "{heard:?}");
+    assert!(heard.iter().any(|line| line.starts_with("RCPT TO:<night")), "{heard:?}");
+
+    let (port, mut lines) = server("RCPT TO:<night", Some("451 not now")).await;
+    let email = email(config(port));
+    for expected in [1, 0] {
+        let sent = email.send("a", "subject", "text").await;
+        assert!(matches!(sent, Err(Undelivered::Later(_))), "{sent:?}");
+        let taken = drain(&mut lines).into_iter().filter(|line| line == ".").count();
+        assert_eq!(taken, expected, "who has had it gets it once");
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_is_tried_again() {
+    let (port, _lines) = server("AUTH", Some("535 wrong")).await;
+    let login = Some(("user".to_owned(), Secret::from(b"secret".as_slice())));
+    let sent = email(EmailConfig { login, ..config(port) }).send("a", "subject", "text").await;
+    assert!(matches!(sent, Err(Undelivered::Later(_))), "{sent:?}");
 }
 
 #[tokio::test]

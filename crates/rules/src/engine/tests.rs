@@ -190,6 +190,22 @@ fn silence_is_found_by_the_clock_and_ends_with_a_reading() {
 }
 
 #[test]
+fn silence_lasts_as_long_when_the_clock_is_set() {
+    for hours in [6, -6] {
+        let mut bench = Bench::new(json!([{ "name": "silent", "when": "missing(t, '10s')" }]));
+        bench.live(0, "t", 1.0);
+        bench.tick(4);
+        bench.engine.clock_was_set(hours * 3_600 * SECOND);
+        bench.tick(9 + hours * 3_600);
+        assert_eq!(bench.history(), [], "{hours} h");
+        bench.restart();
+        bench.tick(10 + hours * 3_600);
+        let found: Vec<_> = bench.history().into_iter().map(|(what, second, _)| (what, second)).collect();
+        assert_eq!(found, [(Raised, 10)], "{hours} h");
+    }
+}
+
+#[test]
 fn what_comes_again_changes_nothing() {
     let mut bench = Bench::new(hot(json!({})));
     for (second, value) in [(0, 20.0), (1, 90.0), (2, 70.0), (1, 90.0), (0, 20.0), (2, 70.0)] {

@@ -11,6 +11,29 @@ use crate::Effect;
 const HISTORY_OVER: i64 = 60_000_000_000;
 
 impl Engine {
+    /// The host's clock was set, by so many nanoseconds (negative: back): what is waited for lasts as long as before.
+    pub fn clock_was_set(&mut self, by: i64) {
+        let shift = |time: &mut i64| *time = time.saturating_add(by);
+        for device in self.devices.iter_mut().flatten() {
+            shift(&mut device.live.offset);
+            shift(&mut device.arrived);
+            if let Some(history) = &mut device.history {
+                shift(&mut history.offset);
+            }
+            for instance in &mut device.instances {
+                instance.live.told_at.as_mut().map(shift);
+                instance.dirty |= instance.live.told_at.is_some();
+            }
+            device.dirty = true;
+        }
+        for number in 0..self.devices.len() as u32 {
+            if self.devices.get(number as usize).is_some_and(Option::is_some) {
+                self.dirty.insert(number);
+                self.schedule(number);
+            }
+        }
+    }
+
     /// Runs a device's timers before this event time.
     pub(super) fn advance(&mut self, number: u32, before: i64, now: i64, effects: &mut Vec<Effect>) {
         while let Some((at, instance)) = self.next_timer(number).filter(|(at, _)| *at < before) {

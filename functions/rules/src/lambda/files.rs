@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fieldline_model::Timestamp;
 use fieldline_rules::{Documents, Engine, Host, Limits};
+use fieldline_store::StoreError;
 
 use super::{Account, RuleFile};
 use crate::PortError;
@@ -56,9 +57,14 @@ impl Files {
     }
 
     async fn look(&mut self, account: &dyn Account) -> Result<(), PortError> {
-        let files = account.files().await?;
+        let mut files = account.files().await?;
         if files.len() > FILES_MAX {
-            return Err(format!("there are {} files of rules; {FILES_MAX} are taken", files.len()).into());
+            tracing::error!(
+                count = files.len(),
+                "too many files of rules; the first {FILES_MAX} by name are taken"
+            );
+            files.sort_by(|a, b| a.name.cmp(&b.name));
+            files.truncate(FILES_MAX);
         }
         let mut known = BTreeMap::new();
         let mut texts = BTreeMap::new();
@@ -66,8 +72,16 @@ impl Files {
             let file = match self.known.get(&name).filter(|known| known.version == version) {
                 Some(known) => known.clone(),
                 None => {
-                    let text = account.text(&name).await?;
-                    let documents = parse(&name, &text)
+                    let (text, documents) = match account.text(&name).await {
+                        Ok(text) => {
+                            let documents = parse(&name, &text);
+                            (text, documents)
+                        }
+                        // Too large, or no text: of this file alone.
+                        Err(error) if is_refused(&error) => (String::new(), Err(error.to_string())),
+                        Err(error) => return Err(error),
+                    };
+                    let documents = documents
                         .inspect_err(|reason| {
                             tracing::warn!(file = name, reason, "a file of rules cannot be used")
                         })
@@ -101,6 +115,11 @@ impl Files {
         tracing::info!(files = self.known.len(), rules = self.documents.rules.len(), "rules were read");
         Ok(())
     }
+}
+
+/// Whether the store has answered, and will not answer otherwise.
+fn is_refused(error: &PortError) -> bool {
+    matches!(error.downcast_ref::<StoreError>(), Some(StoreError::Rejected { .. }))
 }
 
 fn parse(name: &str, text: &str) -> Result<Documents, String> {
