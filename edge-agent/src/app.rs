@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -78,7 +78,8 @@ impl Agent {
             Some(listener) => open_to_devices(&config, listener, &reader, &post, &stopping, &mut tasks)?,
             None => Devices::default(),
         };
-        let rules = start_rules(&config, &broker, &things)?;
+        let rules = start_rules(&config, &broker, &things);
+        intake.keep_batches_small(!config.rules.is_empty());
         let desk = Arc::clone(&rules.desk);
         let things_heard = things.clone().map(|things| things as Arc<dyn Correspondent>);
         let remote_heard = remote.as_ref().map(|(_, remote, _)| remote.clone() as Arc<dyn Correspondent>);
@@ -205,20 +206,20 @@ fn open_to_devices(
 }
 
 /// The rules, in force from the first reading on.
-fn start_rules(
-    config: &Config,
-    broker: &Option<Broker>,
-    things: &Option<Arc<Things>>,
-) -> anyhow::Result<RulesHost> {
+fn start_rules(config: &Config, broker: &Option<Broker>, things: &Option<Arc<Things>>) -> RulesHost {
     let rules = RulesHost {
         fs: Arc::new(DiskFs),
         folder: config.data.join("rules"),
         outlet: Arc::new(LocalOutlet::new(broker.clone(), things.clone())),
         desk: Arc::default(),
+        store: Mutex::default(),
     };
     rules.desk.want(config.rules.clone());
-    rules.start().map_err(anyhow::Error::msg)?;
-    Ok(rules)
+    if let Err(error) = rules.start() {
+        // It is tried again before readings are taken; what waits for the server is sent, which makes room on the disk.
+        tracing::error!(error, "rules are not in force yet");
+    }
+    rules
 }
 
 /// On a thread of its own; what is given back resolves when it has ended.

@@ -98,13 +98,17 @@ impl Board {
         }
     }
 
-    fn settle(&self, counts: Counts) {
+    /// What failed works again.
+    fn recovered(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.trouble.take().is_some() {
-            tracing::info!("the journal takes readings again");
+            tracing::info!("the disk takes readings again");
         }
-        state.counts = counts;
-        drop(state);
+    }
+
+    fn settle(&self, counts: Counts) {
+        self.recovered();
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).counts = counts;
         self.generation.send_modify(|generation| *generation += 1);
     }
 
@@ -148,6 +152,7 @@ impl Committer {
                 return;
             }
             if batch.is_idle && batch.lanes.iter().all(Rows::is_empty) {
+                self.board.recovered();
                 continue;
             }
             records.encode(&batch.lanes);
@@ -159,6 +164,10 @@ impl Committer {
             for completion in batch.completions.drain(..) {
                 completion.durable();
             }
+        }
+        // What was carried out is let go of; what rules make now they make again at the next start.
+        if let Err(error) = self.rules.round(&Batch::default()) {
+            tracing::warn!(error, "rules will do again what they did last");
         }
     }
 

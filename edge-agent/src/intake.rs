@@ -29,6 +29,8 @@ const CLOCK_IS_SET: Timestamp = Timestamp::from_nanos(1_735_689_600_000_000_000)
 
 /// A batch is closed when its readings take about so many bytes, or a sixteenth of the journal.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The same where rules look at each batch.
+const SMALL_BATCH_BYTES: usize = 256 * 1024;
 /// No more than this waits for the committer; beyond it messages are not taken, and so not
 /// acknowledged.
 const WAITING_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
@@ -109,6 +111,8 @@ struct Inner {
     closed: VecDeque<Batch>,
     closed_bytes: usize,
     batch_bytes_max: usize,
+    /// Rules look at each batch, and what they make of it goes into one commit.
+    keeps_small: bool,
     counts: Counts,
     pending: bool,
     stopped: bool,
@@ -125,6 +129,7 @@ impl Intake {
             closed: VecDeque::new(),
             closed_bytes: 0,
             batch_bytes_max: BATCH_BYTES_MAX,
+            keeps_small: false,
             counts: note.counts,
             pending: false,
             stopped: false,
@@ -161,6 +166,11 @@ impl Intake {
         let sixteenth = usize::try_from(bytes_max / 16).unwrap_or(usize::MAX);
         self.lock().batch_bytes_max = BATCH_BYTES_MAX.min(sixteenth);
         self
+    }
+
+    /// Keeps batches to [`SMALL_BATCH_BYTES`], or lets them grow.
+    pub(crate) fn keep_batches_small(&self, small: bool) {
+        self.lock().keeps_small = small;
     }
 
     /// Takes a parsed message in. The completion is answered when everything about it is durable.
@@ -297,7 +307,8 @@ impl Inner {
     }
 
     fn close_if_full(&mut self) {
-        if self.batch.bytes >= self.batch_bytes_max {
+        let small = if self.keeps_small { SMALL_BATCH_BYTES } else { usize::MAX };
+        if self.batch.bytes >= self.batch_bytes_max.min(small) {
             self.close();
         }
     }

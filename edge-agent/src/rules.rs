@@ -7,6 +7,7 @@ mod host;
 mod local;
 mod log;
 mod outlet;
+mod recent;
 
 pub(crate) use desk::Desk;
 pub use desk::{RuleShown, Rules};

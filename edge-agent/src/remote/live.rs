@@ -39,6 +39,7 @@ impl Live {
             None => None,
         };
         // With the next commit, which the filter's change brings about.
+        self.intake.keep_batches_small(!config.rules.is_empty());
         self.rules.want(config.rules);
         self.intake.reconfigure(filter, &config.limits);
         self.reader.set_maps(config.map.into());

@@ -1,6 +1,6 @@
 //! What others of the agent and the rules' host have in common: the rules that are wanted, and how they fare.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use ::rules::Runner;
 use fieldline_rules::{AlarmState, Documents, Rule};
@@ -45,6 +45,8 @@ pub(crate) struct Desk {
     /// Held while rules are evaluated.
     pub(super) runner: Mutex<Option<Runner>>,
     trouble: Mutex<Option<String>>,
+    /// As it was told last.
+    told: Mutex<Option<Rules>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,10 +82,20 @@ impl Desk {
         *lock(&self.trouble) = Some(trouble);
     }
 
-    /// How the rules fare; none where there are no rules.
+    /// How the rules fare; none where there are no rules. Never waits: while rules are evaluated, as they fared when
+    /// they were asked last.
     pub(crate) fn shown(&self) -> Option<Rules> {
-        let runner = lock(&self.runner);
-        let runner = runner.as_ref()?;
+        let mut told = lock(&self.told);
+        let runner = match self.runner.try_lock() {
+            Ok(runner) => runner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return told.clone(),
+        };
+        let Some(runner) = runner.as_ref() else {
+            // They cannot be evaluated, and why is worth knowing.
+            let trouble = lock(&self.trouble).clone();
+            return trouble.map(|trouble| Rules { trouble: Some(trouble), ..Rules::default() });
+        };
         let is_active = |state: AlarmState| {
             matches!(state, AlarmState::ActiveUnacknowledged | AlarmState::ActiveAcknowledged)
         };
@@ -96,13 +108,14 @@ impl Desk {
             disabled: rule.disabled,
         };
         let undelivered = runner.undelivered();
-        Some(Rules {
+        *told = Some(Rules {
             rules: runner.rules().into_iter().map(shown).collect(),
             active: runner.alarms().iter().filter(|alarm| is_active(alarm.state)).count(),
             waiting: runner.outbox(),
             undelivered: undelivered.refused + undelivered.dropped,
             trouble: lock(&self.trouble).clone(),
-        })
+        });
+        told.clone()
     }
 }
 

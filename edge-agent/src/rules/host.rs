@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 use ::rules::{CommitError, PortError, Runner, StateStore};
 use async_trait::async_trait;
 use fieldline_journal::Fs;
-use fieldline_model::{Class, Reading};
-use fieldline_rules::{Change, Limits};
+use fieldline_model::{Class, Reading, Timestamp};
+use fieldline_rules::{Change, Effect, EffectId, EffectKind, Limits};
 
 use super::desk::{Desk, lock};
+use super::local::COMMAND_LASTS_MS;
 use super::log::StateLog;
 use super::outlet::LocalOutlet;
+use super::recent::{self, Recent};
 use crate::clock;
 use crate::committer::chain;
 use crate::intake::Batch;
@@ -34,6 +36,8 @@ pub(crate) struct Host {
     pub(crate) folder: PathBuf,
     pub(crate) outlet: Arc<LocalOutlet>,
     pub(crate) desk: Arc<Desk>,
+    /// None without rules.
+    pub(crate) store: Mutex<Option<Arc<LogStore>>>,
 }
 
 impl Host {
@@ -53,7 +57,13 @@ impl Host {
     /// # Errors
     /// The state cannot be read or written; why, for a person.
     pub(crate) fn start(&self) -> Result<(), String> {
-        self.load(&mut lock(&self.desk.runner)).map_err(|error| told(&error))
+        let mut runner = lock(&self.desk.runner);
+        let loaded = self.load(&mut runner);
+        if loaded.is_err() {
+            *runner = None;
+            self.desk.unsettle();
+        }
+        loaded.map_err(|error| told(&error))
     }
 
     /// Evaluates readings that are about to be committed, and what is due by the clock. Gives what rules add to
@@ -79,9 +89,16 @@ impl Host {
     ) -> Result<Vec<(Class, Reading)>, CommitError> {
         self.load(runner)?;
         let Some(runner) = runner else { return Ok(Vec::new()) };
+        let Some(store) = lock(&self.store).clone() else { return Ok(Vec::new()) };
+        let new = || {
+            let recent = lock(&store.recent);
+            batch.readings().filter(move |(_, reading)| !recent.knows(*reading))
+        };
+        store.stage(new().map(|(_, reading)| recent::hash(reading)).collect());
         self.outlet.gather();
-        let done = at_once(runner.readings(clock::now(), batch.readings()));
+        let done = at_once(runner.readings(clock::now(), new().collect::<Vec<_>>().into_iter()));
         let made = self.outlet.take();
+        store.stage(Vec::new());
         done.map(|()| made)
     }
 
@@ -118,23 +135,32 @@ impl Host {
             self.desk.trouble("a part of the state of rules was damaged".to_owned());
         }
         let readable = log.load().map_err(unavailable)?;
-        let store: Arc<dyn StateStore> = Arc::new(LogStore(Mutex::new(log)));
-        match self.runner(&store) {
+        match self.runner(log) {
             Err(error) if !readable.is_empty() => {
                 tracing::error!(error = chain(&error), "the state of rules cannot be used; they begin anew");
                 self.desk.trouble(format!("the state of rules was set aside: {}", chain(&error)));
                 let log = StateLog::renew(Arc::clone(&self.fs), self.folder.clone()).map_err(unavailable)?;
-                self.runner(&(Arc::new(LogStore(Mutex::new(log))) as Arc<dyn StateStore>))
+                self.runner(log)
             }
             opened => opened,
         }
     }
 
-    fn runner(&self, store: &Arc<dyn StateStore>) -> Result<Runner, CommitError> {
+    fn runner(&self, log: StateLog) -> Result<Runner, CommitError> {
+        let store =
+            Arc::new(LogStore { log: Mutex::new(log), recent: Mutex::default(), staged: Mutex::default() });
         let outlet = Arc::clone(&self.outlet) as Arc<dyn ::rules::Outlet>;
         let host = fieldline_rules::Host::Edge;
-        let opening = Runner::open(host, Limits::default(), Arc::clone(store), outlet, clock::now());
+        let opening = Runner::open(
+            host,
+            Limits::default(),
+            Arc::clone(&store) as Arc<dyn StateStore>,
+            outlet,
+            clock::now(),
+        );
         let mut runner = at_once(opening)?;
+        self.outlet.forget_commands(&store.stale_commands(clock::now())?);
+        *lock(&self.store) = Some(store);
         runner.measure(clock::stopwatch);
         Ok(runner)
     }
@@ -152,18 +178,48 @@ fn at_once<T>(work: impl Future<Output = Result<T, CommitError>>) -> Result<T, C
     }
 }
 
-/// The log behind the runner's port.
+/// The log behind the runner's port, and what goes into it with each commit.
 #[derive(Debug)]
-struct LogStore(Mutex<StateLog>);
+pub(crate) struct LogStore {
+    log: Mutex<StateLog>,
+    recent: Mutex<Recent>,
+    /// The readings of the batch that is being evaluated.
+    staged: Mutex<Vec<u64>>,
+}
+
+impl LogStore {
+    fn stage(&self, batch: Vec<u64>) {
+        *lock(&self.staged) = batch;
+    }
+
+    /// Commands that were to be sent when the gateway stopped, a while ago: a relay must not move hours later.
+    fn stale_commands(&self, now: Timestamp) -> Result<Vec<EffectId>, CommitError> {
+        let Some(last_ms) = lock(&self.recent).last_ms else { return Ok(Vec::new()) };
+        if now.millis() - last_ms < COMMAND_LASTS_MS {
+            return Ok(Vec::new());
+        }
+        let state = lock(&self.log).load().map_err(|error| CommitError::Unavailable(error.into()))?;
+        let effects = state.iter().filter(|(key, _)| key.starts_with("outbox/"));
+        let effects = effects.filter_map(|(_, value)| serde_json::from_slice::<Effect>(value).ok());
+        let commands = effects.filter(|effect| matches!(effect.kind, EffectKind::Command { .. }));
+        Ok(commands.map(|effect| effect.id).collect())
+    }
+}
 
 #[async_trait]
 impl StateStore for LogStore {
     async fn load(&self) -> Result<Vec<(String, Vec<u8>)>, PortError> {
-        Ok(lock(&self.0).load()?)
+        let state = lock(&self.log).load()?;
+        Ok(lock(&self.recent).restore(state))
     }
 
-    async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
-        lock(&self.0).commit(&changes).map_err(|error| CommitError::Unavailable(error.into()))
+    async fn commit(&self, mut changes: Vec<Change>) -> Result<(), CommitError> {
+        let (batch, now_ms) = (std::mem::take(&mut *lock(&self.staged)), clock::now().millis());
+        let mut recent = lock(&self.recent);
+        changes.extend(recent.changes(&batch, now_ms));
+        lock(&self.log).commit(&changes).map_err(|error| CommitError::Unavailable(error.into()))?;
+        recent.take(batch, now_ms);
+        Ok(())
     }
 }
 

@@ -75,8 +75,7 @@ fn alarm(effect: &Effect, event: &AlarmEvent) -> Result<Local, LocalError> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(LocalError::TooLong(text.len()));
     }
-    let number = effect.id.0.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or(0_i64);
-    let time = Timestamp::from_nanos(event.at.nanos().saturating_add(number));
+    let time = Timestamp::from_nanos(event.at.nanos().saturating_add(place(&effect.id, event)));
     let value = Value::Text(text);
     let reading = Reading { device: effect.device.clone(), metric, time, value, quality: Quality::Good };
     let mut readings = vec![(Class::Alarm, reading)];
@@ -87,6 +86,20 @@ fn alarm(effect: &Effect, event: &AlarmEvent) -> Result<Local, LocalError> {
         readings.push((Class::Alarm, Reading { device, metric, time, value, quality: Quality::Good }));
     }
     Ok(Local::Keep(readings))
+}
+
+/// Which of the events of one rule and device at one time this is: first ends what began earlier, then come the
+/// alarms of that time in their order, each with its lines, and what was found in readings that came late.
+fn place(id: &EffectId, event: &AlarmEvent) -> i64 {
+    if event.transition == Transition::Returned && event.alarm.raised_at < event.at {
+        return 1;
+    }
+    let line: i64 = id.0.rsplit('/').next().and_then(|line| line.parse().ok()).unwrap_or_default();
+    // `<rule>/<device>/<ms>`, `h` where it is history, `-<n>` where it is not the first of its millisecond.
+    let name = event.alarm.id.rsplit('/').next().unwrap_or_default();
+    let (begun, nth) = name.split_once('-').unwrap_or((name, "0"));
+    let history = if begun.ends_with('h') { 1_000 } else { 0 };
+    history + 2 * nth.parse::<i64>().unwrap_or_default() + line + 1
 }
 
 /// The same effect gives the same execution, so that a device tells repeats apart.
@@ -147,7 +160,11 @@ mod tests {
     fn an_alarm_is_a_reading_and_loses_its_values_where_they_have_no_room() {
         let few = event(vec![("temperature".to_owned(), "81".to_owned())]);
         let (class, reading) = kept(few.clone());
-        assert_eq!((class, reading.metric.as_str(), reading.time), (Class::Alarm, "alarm.hot", AT));
+        let first_of_its_time = Timestamp::from_nanos(AT.nanos() + 1);
+        assert_eq!(
+            (class, reading.metric.as_str(), reading.time),
+            (Class::Alarm, "alarm.hot", first_of_its_time)
+        );
         let Value::Text(text) = reading.value else { panic!() };
         assert_eq!(serde_json::from_str::<AlarmEvent>(&text).unwrap(), few);
 

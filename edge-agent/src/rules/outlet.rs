@@ -1,6 +1,6 @@
 //! Where effects go on the gateway.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use ::rules::{DeliveryError, Outlet};
@@ -29,6 +29,8 @@ pub(crate) struct LocalOutlet {
 struct Inner {
     /// Readings that rules make; none while they could not be made durable before the effects are let go of.
     made: Option<Vec<(Class, Reading)>>,
+    /// Commands that are too old to be sent.
+    stale: HashSet<EffectId>,
     /// When a command was first sent to nobody.
     unheard: HashMap<EffectId, Timestamp>,
     /// Desired states that are on their way to the disk.
@@ -38,6 +40,11 @@ struct Inner {
 impl LocalOutlet {
     pub(crate) fn new(broker: Option<Broker>, things: Option<Arc<Things>>) -> Self {
         Self { broker, things, inner: Mutex::default() }
+    }
+
+    /// These are not sent any more.
+    pub(super) fn forget_commands(&self, stale: &[EffectId]) {
+        lock(&self.inner).stale = stale.iter().cloned().collect();
     }
 
     /// From now on readings are taken, until [`LocalOutlet::take`].
@@ -60,6 +67,9 @@ impl LocalOutlet {
 
     /// A device that is not connected may come back until the command is over.
     fn request(&self, effect: &Effect, topic: &str, payload: Vec<u8>) -> Result<(), DeliveryError> {
+        if lock(&self.inner).stale.remove(&effect.id) {
+            return never("the gateway was off for longer than the command lasts");
+        }
         let Some(broker) = &self.broker else { return never("no device can connect (mqtt.listen is off)") };
         let message = Message::new(topic.to_owned(), Bytes::from(payload), QoS::AtLeastOnce);
         let heard = broker.publish(&message) > 0;
