@@ -2,6 +2,7 @@
 //! the store has acknowledged it.
 
 mod backoff;
+mod cuts;
 mod link;
 mod pace;
 mod pack;

@@ -4,6 +4,7 @@ mod answers;
 mod letters;
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 use self::answers::Unanswered;
 use super::pace::Pace;
 use super::pack::{Packed, Packer};
-use super::plan::{Kind, Pick, Plan, Waiting};
+use super::plan::{Kind, Legacy, Pick, Plan, Waiting};
 use super::uplink::{Ended, Uplink, changed, stopped};
 use crate::books;
 use crate::clock;
@@ -53,7 +54,8 @@ impl<'a> Link<'a> {
         let settings = &uplink.settings;
         let now = Instant::now();
         let waiting = waiting(uplink);
-        let mut plan = Plan::new(&waiting, settings.in_flight_max, settings.ack_timeout);
+        let mut plan = Plan::new(&waiting, settings.in_flight_max, settings.ack_timeout)
+            .after(std::mem::take(&mut *lock(&uplink.legacy)));
         for lane in &waiting {
             if let Some(seq) = uplink.committed.live_from(lane.epoch, settings.live_lag_max / 2) {
                 plan.begin_live_at(lane.epoch, seq);
@@ -82,6 +84,7 @@ impl<'a> Link<'a> {
     pub(crate) async fn run(mut self, stop: watch::Receiver<bool>) -> anyhow::Result<Ended> {
         let ended = self.work(stop).await;
         self.uplink.office.down();
+        *lock(&self.uplink.legacy) = self.plan.into_legacy();
         if ended.is_ok() {
             self.connection.disconnect().await.context("cannot say goodbye")?;
         }
@@ -348,6 +351,10 @@ impl<'a> Link<'a> {
 }
 
 /// What every lane of the journal still holds.
+fn lock(legacy: &Mutex<Legacy>) -> MutexGuard<'_, Legacy> {
+    legacy.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn waiting(uplink: &Uplink) -> Vec<Waiting> {
     uplink
         .journal

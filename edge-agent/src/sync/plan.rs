@@ -1,8 +1,11 @@
 //! Which sequence numbers go out next. Pure: it sees what waits and what is under way, and picks.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use fieldline_model::{Class, RangeSet, SeqRange};
+
+use super::cuts::Cuts;
 
 /// Where a picked run comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +50,20 @@ struct Sent {
     due: Instant,
 }
 
+/// What a connection leaves to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Legacy {
+    cuts: Cuts,
+    /// The first live number of each lane. What has been backlog stays backlog: else it would overtake what is
+    /// older, and rules, to which it is history by then, want history in its order.
+    live_from: BTreeMap<u64, u64>,
+}
+
 /// What is under way on one connection.
 #[derive(Debug)]
 pub(crate) struct Plan {
     lanes: Vec<Lane>,
+    legacy: Legacy,
     in_flight_max: usize,
     ack_timeout: Duration,
     /// Doubles with each silence, up to sixteen times, and halves again with each acknowledgement.
@@ -61,7 +74,19 @@ impl Plan {
     /// A fresh connection: all that waits now is backlog, what comes from now on is live.
     pub(crate) fn new(waiting: &[Waiting], in_flight_max: usize, ack_timeout: Duration) -> Self {
         let lanes = waiting.iter().map(|lane| Lane::new(lane.epoch, lane.last_seq + 1)).collect();
-        Self { lanes, in_flight_max, ack_timeout, patience: 1 }
+        Self { lanes, legacy: Legacy::default(), in_flight_max, ack_timeout, patience: 1 }
+    }
+
+    /// Goes on where an earlier connection was.
+    pub(crate) fn after(mut self, legacy: Legacy) -> Self {
+        self.legacy = legacy;
+        self
+    }
+
+    /// What the next connection has to know.
+    pub(crate) fn into_legacy(self) -> Legacy {
+        let live_from = self.lanes.iter().map(|lane| (lane.epoch, lane.live_from)).collect();
+        Legacy { live_from, ..self.legacy }
     }
 
     /// The next run to send: alarms, events, live, then backlog of the same order, then history.
@@ -76,7 +101,7 @@ impl Plan {
         }
         let mut order: Vec<&Waiting> = waiting.iter().filter(|lane| !lane.buffered.is_empty()).collect();
         order.sort_by_key(|lane| std::cmp::Reverse(lane.class));
-        order.into_iter().find_map(|waiting| {
+        let picked = order.into_iter().find_map(|waiting| {
             let lane = self.lane(waiting.epoch);
             // History is never live: it must not delay anything.
             let live_from =
@@ -88,12 +113,14 @@ impl Plan {
             };
             let range = first_unsent(&waiting.buffered, &lane.sent, window)?;
             Some(Pick { epoch: waiting.epoch, class: waiting.class, range, kind })
-        })
+        });
+        picked.map(|pick| Pick { range: self.legacy.cuts.within(pick.epoch, pick.range), ..pick })
     }
 
     /// A block went out.
     pub(crate) fn sent(&mut self, epoch: u64, range: SeqRange, now: Instant) {
         let due = now + self.ack_timeout * self.patience;
+        self.legacy.cuts.note(epoch, range);
         let lane = self.lane(epoch);
         lane.sent.insert(range);
         lane.under_way.push(Sent { range, due });
@@ -102,6 +129,7 @@ impl Plan {
     /// The store has these.
     pub(crate) fn acknowledged(&mut self, epoch: u64, stored: &RangeSet) {
         self.patience = (self.patience / 2).max(1);
+        self.legacy.cuts.settle(epoch, stored);
         let lane = self.lane(epoch);
         lane.under_way.retain(|sent| !stored.covers(sent.range));
         for run in stored.runs() {
@@ -137,6 +165,8 @@ impl Plan {
 
     /// What was given out from `seq` on is live, though it was there before the connection.
     pub(crate) fn begin_live_at(&mut self, epoch: u64, seq: u64) {
+        let seq = seq.max(self.legacy.live_from.get(&epoch).copied().unwrap_or_default());
+        let seq = self.legacy.cuts.beginning(epoch, seq);
         let lane = self.lane(epoch);
         lane.live_from = lane.live_from.min(seq);
     }
@@ -251,6 +281,37 @@ mod tests {
         assert_eq!(plan.next_due(), Some(start + TIMEOUT * 3));
         plan.acknowledged(1, &ranges(1, 10));
         assert_eq!((plan.in_flight(), plan.next_due()), (0, None));
+    }
+
+    #[test]
+    fn another_connection_cuts_blocks_where_the_one_before_did() {
+        let before = [lane(1, Class::Live, &[(1, 60)])];
+        let mut plan = Plan::new(&[], 8, TIMEOUT);
+        plan.sent(1, SeqRange::new(1, 40), Instant::now());
+        plan.sent(1, SeqRange::new(41, 60), Instant::now());
+        plan.acknowledged(1, &ranges(1, 40));
+        let mut plan = Plan::new(&before, 8, TIMEOUT).after(plan.into_legacy());
+        // Live begins within a block: with its first reading.
+        plan.begin_live_at(1, 50);
+        let after = [lane(1, Class::Live, &[(41, 90)])];
+        let pick = plan.pick(&after, Kind::Live).unwrap();
+        assert_eq!(pick.range, SeqRange::new(41, 60));
+        plan.sent(1, pick.range, Instant::now());
+        assert_eq!(plan.pick(&after, Kind::Live).unwrap().range, SeqRange::new(61, 90));
+    }
+
+    #[test]
+    fn what_was_backlog_on_one_connection_is_not_live_on_the_next() {
+        let before = [lane(1, Class::Live, &[(1, 100)])];
+        let mut plan = Plan::new(&before, 8, TIMEOUT);
+        plan.begin_live_at(1, 81);
+        plan.demote_live(1, 90);
+        let after = [lane(1, Class::Live, &[(1, 120)])];
+        let mut plan = Plan::new(&after, 8, TIMEOUT).after(plan.into_legacy());
+        // Young it is, but older readings wait before it.
+        plan.begin_live_at(1, 71);
+        assert_eq!(plan.pick(&after, Kind::Live).unwrap().range, SeqRange::new(91, 120));
+        assert_eq!(plan.pick(&after, Kind::Backlog).unwrap().range, SeqRange::new(1, 90));
     }
 
     #[test]

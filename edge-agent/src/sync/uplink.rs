@@ -1,5 +1,6 @@
 //! Keeps a link to the server up: connects, runs it, waits with backoff, connects again.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 
 use super::backoff::Backoff;
 use super::link::Link;
+use super::plan::Legacy;
 use super::post::Office;
 use super::state::UplinkBoard;
 use crate::address::ServerAddress;
@@ -46,6 +48,8 @@ pub(crate) struct Uplink {
     pub(crate) office: Office,
     pub(crate) generation: u64,
     pub(crate) course: watch::Receiver<Course>,
+    /// Of earlier connections; taken out while there is one.
+    pub(crate) legacy: Mutex<Legacy>,
 }
 
 impl Uplink {
