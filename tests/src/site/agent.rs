@@ -155,6 +155,16 @@ impl Agent {
         memory::status_bytes(self.process()?.id(), "VmHWM")
     }
 
+    /// The same without the pages of its own program file, which are many in a debug build, say nothing of what it
+    /// holds, and are the first that the system takes back.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn held_bytes_max(&self) -> Result<u64> {
+        let program = memory::status_bytes(self.process()?.id(), "RssFile")?;
+        Ok(self.memory_bytes_max()?.saturating_sub(program))
+    }
+
     /// Where devices publish.
     pub fn mqtt_address(&self) -> SocketAddr {
         self.mqtt

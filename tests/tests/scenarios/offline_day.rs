@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 const DEVICES: u64 = 100;
 const DEVICES_PER_CONNECTION: u64 = 10;
 const PER_MESSAGE: u64 = 400;
-const MEMORY_BYTES_MAX: u64 = 24 << 20;
+/// What it holds; beside it come 4 to 5 MiB of program in a release build, which makes less than 24.
+const MEMORY_BYTES_MAX: u64 = 16 << 20;
 const PROBES: i64 = 40;
 /// What the link may carry at once beyond its pace: a few blocks, and live readings on top.
 const BURST_BYTES: u64 = 3 * 120 * 1024;
@@ -76,7 +77,7 @@ fn a_day_offline_drains_at_its_pace_while_live_readings_pass() -> Result<()> {
     let began = Instant::now();
     let base_ms = fill(&site, messages)?;
     println!("{readings} readings taken in {:?}", began.elapsed());
-    let memory = site.agent.memory_bytes_max()?;
+    let memory = site.agent.held_bytes_max()?;
     println!("the agent has taken {:.1} MiB at most", memory as f64 / f64::from(1 << 20));
     ensure!(memory <= MEMORY_BYTES_MAX, "{memory} bytes of memory with a backlog of {readings}");
 
@@ -84,7 +85,7 @@ fn a_day_offline_drains_at_its_pace_while_live_readings_pass() -> Result<()> {
     site.agent.kill()?;
     let restarted = Instant::now();
     site.agent.start()?;
-    let memory = site.agent.memory_bytes_max()?;
+    let memory = site.agent.held_bytes_max()?;
     println!("restarted in {:?} with {:.1} MiB", restarted.elapsed(), memory as f64 / f64::from(1 << 20));
     ensure!(memory <= MEMORY_BYTES_MAX, "recovery took {memory} bytes of memory");
 
@@ -105,7 +106,7 @@ fn a_day_offline_drains_at_its_pace_while_live_readings_pass() -> Result<()> {
     settle(site.agent.http(), site.server.http(), "gw-1", Duration::from_secs(300))?;
     println!("drained in {:?}", began.elapsed());
     compare(&site, base_ms, messages * PER_MESSAGE)?;
-    let memory = site.agent.memory_bytes_max()?;
+    let memory = site.agent.held_bytes_max()?;
     println!("and the agent has taken {:.1} MiB at most", memory as f64 / f64::from(1 << 20));
     ensure!(memory <= MEMORY_BYTES_MAX, "draining took {memory} bytes of memory");
     site.finish()
