@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::step::{Steps, cargo};
-use crate::{tools, venv};
+use crate::{peers, tools, venv};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -27,6 +27,10 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut bench = cargo(&["run", "--release", "--package", "fieldline-tests", "--bin", "bench", "--"]);
     bench.args(["--runs", &options.runs.to_string()]);
     bench.env("FIELDLINE_CLOUD_VENV", venv::prepare(venv::CLOUD)?);
+    match peers::prepare() {
+        Ok(folder) => drop(bench.env("FIELDLINE_PEERS", folder)),
+        Err(error) => println!("peers of Node.js are left out: {error:#}"),
+    }
     if let Some(only) = &options.only {
         bench.args(["--only", only]);
     }

@@ -3,6 +3,7 @@
 mod bench;
 mod cloud;
 mod deploy;
+mod peers;
 mod step;
 mod test;
 mod tools;

@@ -5,6 +5,7 @@ mod edge;
 mod functions;
 mod instances;
 mod naive;
+mod peer;
 mod trace;
 
 use std::hint::black_box;
@@ -63,6 +64,13 @@ pub(crate) fn rules(runs: u32) -> Result<Vec<Figure>> {
     for rules in [1, 100] {
         let values = repeat(runs, || naive::nanos(rules))?;
         figures.push(Figure::new(&format!("naive CEL for each message, {rules} rules"), "ns", None, values));
+    }
+    for rules in [1, 100] {
+        let values =
+            (0..runs).filter_map(|_| peer::nanos(rules).transpose()).collect::<Result<Vec<f64>>>()?;
+        if !values.is_empty() {
+            figures.push(Figure::new(&format!("json-rules-engine, {rules} rules"), "ns", None, values));
+        }
     }
     for (name, expression) in functions::ALL {
         let values = repeat(runs, || functions::nanos(expression))?;
