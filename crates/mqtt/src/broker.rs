@@ -104,8 +104,9 @@ pub(crate) struct Wanted {
 
 /// What the connections of a broker share.
 ///
-/// Locks are taken in this order, and none is held while the application is called or a message
-/// is delivered: `cells`, a cell's own, `subscriptions`; `retained` and `next_due` stand alone.
+/// Locks are taken in this order, and none is held while a message is delivered or the application is
+/// called, but where its trait says so: `cells`, a cell's own, `subscriptions`; `retained` and `next_due`
+/// stand alone.
 pub(crate) struct Shared {
     pub(crate) config: BrokerConfig,
     pub(crate) application: Arc<dyn Application>,

@@ -1,5 +1,6 @@
 //! Sessions that outlive connections, take-over, wills, keep-alive, refusals.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -157,6 +158,22 @@ async fn a_will_where_the_client_may_not_publish_refuses_the_connection() {
         let error = Client::open(&options).await.map(|_| ()).unwrap_err();
         assert!(matches!(error, ClientError::ConnectRefused { code: found } if found == code), "{error:?}");
     }
+}
+
+/// A certificate was revoked between CONNECT and the end of the connection, and its will was published all
+/// the same.
+#[tokio::test]
+async fn a_will_is_not_published_when_its_client_may_not_any_more() {
+    let mut running = Running::routing().await;
+    let mut watcher = running.connect("watcher", Version::V5).await;
+    watcher.subscribe("will/#", QoS::AtLeastOnce).await.unwrap();
+    let device = Client::open(&with_will(running.options("device", Version::V5))).await.unwrap();
+    running.wills_forbidden.store(true, Ordering::Relaxed);
+    drop(device);
+    running.disconnected("device").await;
+    assert_eq!(watcher.payloads_so_far(&running.broker).await, Vec::<String>::new());
+    let stats = running.broker.stats();
+    assert_eq!((stats.messages_refused, stats.retained), (1, 0));
 }
 
 #[tokio::test]
