@@ -297,9 +297,22 @@ async fn sessions_and_connections_are_limited() {
     let _second = running.connect("2", Version::V5).await;
     let error = Client::open(&running.options("3", Version::V5)).await.map(|_| ()).unwrap_err();
     assert!(matches!(error, ClientError::ConnectRefused { code: 0x89 }), "{error:?}");
-    let _raw = Raw::open(running.address).await;
+    // Who says nothing gives way to who may say something.
+    let mut silent = Raw::open(running.address).await;
     let error = Client::open(&running.options("4", Version::V5)).await.map(|_| ()).unwrap_err();
-    assert!(matches!(error, ClientError::Closed | ClientError::Network(_)), "{error:?}");
+    assert!(matches!(error, ClientError::ConnectRefused { code: 0x89 }), "{error:?}");
+    assert_eq!(silent.rest().await, [0u8; 0]);
     first.0.publish("t", Bytes::new(), QoS::AtMostOnce, false).unwrap();
     first.0.flush().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_connected_gives_way_to_nobody() {
+    let config = BrokerConfig { connections_max: 2, ..BrokerConfig::default() };
+    let running = Running::start(config, true, None).await;
+    let mut first = running.connect("1", Version::V5).await;
+    let _second = running.connect("2", Version::V5).await;
+    let error = Client::open(&running.options("3", Version::V5)).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, ClientError::Closed | ClientError::Network(_)), "{error:?}");
+    first.publish_acked("t", "still there", false).await;
 }
