@@ -5,6 +5,9 @@
 //! certificate that nobody registered does not get in where the site's own authority signs, for that one
 //! registers what it signs; of somebody else's authority it stands for the thing that its Common Name names,
 //! with the built-in policy for devices.
+//!
+//! Policies cannot say "all things but other gateways", so that is said here: a gateway's shadows and commands
+//! are for its own certificate, whatever the policies of others allow.
 
 mod caller;
 mod registered;
@@ -45,6 +48,13 @@ pub(crate) trait Certificates: Send + Sync {
     /// By its id: SHA-256 in lower-case hexadecimal.
     fn standing(&self, certificate_id: &str) -> Standing;
 
+    /// The things that a certificate is attached to, whether it may be used or not; none where it was never
+    /// registered.
+    fn things(&self, certificate_id: &str) -> Option<Vec<Thing>>;
+
+    /// Whether a thing has a certificate that may speak for other things than itself.
+    fn is_gateway(&self, thing: &str) -> bool;
+
     /// Changes whenever a standing may have changed.
     fn generation(&self) -> u64;
 }
@@ -58,22 +68,43 @@ impl Certificates for NoCertificates {
         Standing::Unknown
     }
 
+    fn things(&self, _: &str) -> Option<Vec<Thing>> {
+        None
+    }
+
+    fn is_gateway(&self, _: &str) -> bool {
+        false
+    }
+
     fn generation(&self) -> u64 {
         0
     }
 }
 
 /// Somebody with a certificate.
-#[derive(Debug)]
 pub(crate) struct Principal {
+    certificates: Arc<dyn Certificates>,
     variables: Variables,
     policies: Vec<Arc<Document>>,
     generation: u64,
 }
 
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Principal").field("variables", &self.variables).finish_non_exhaustive()
+    }
+}
+
 impl Principal {
     pub(crate) fn may(&self, action: Action, resource: Resource<'_>) -> bool {
-        decide(&self.policies, &Request { action, resource, variables: &self.variables }).is_allowed()
+        let request = Request { action, resource, variables: &self.variables };
+        decide(&self.policies, &request).is_allowed() && !self.is_another_gateways(&request.resource)
+    }
+
+    fn is_another_gateways(&self, resource: &Resource<'_>) -> bool {
+        let own = self.variables.thing.as_ref().map(|thing| thing.name.as_str());
+        let other = reserved::thing_of(resource).filter(|thing| Some(*thing) != own);
+        other.is_some_and(|thing| self.certificates.is_gateway(thing))
     }
 }
 
@@ -110,6 +141,26 @@ impl Access {
             true => Ok(()),
             false => Err(Refusal::NotAuthorized),
         }
+    }
+
+    /// Whether `new` may have the session of `old`. A session is a thing's: its next certificate takes it up.
+    /// One whose certificate may not be used any more keeps nobody out, for its owner cannot come back, and
+    /// each message of it is asked about again.
+    pub(crate) fn may_take_over(&self, old: &ClientInfo, new: &ClientInfo) -> bool {
+        let (before, now) = match (old.identity.as_deref(), new.identity.as_deref()) {
+            (None, None) => return true,
+            (Some(before), Some(now)) => (before, now),
+            _ => return false,
+        };
+        if before.fingerprint == now.fingerprint || self.principal(before, None, old.peer.ip()).is_none() {
+            return true;
+        }
+        let owner = |identity: &Identity| match self.certificates.things(&identity.certificate_id()) {
+            Some(things) => thing_of(things, Some(&new.client_id)).map(|thing| thing.name),
+            None => identity.common_name.clone(),
+        };
+        let owner_before = owner(before);
+        owner_before.is_some() && owner_before == owner(now)
     }
 
     /// A client is there.
@@ -209,7 +260,7 @@ impl Access {
             common_name: identity.common_name.clone(),
             source_ip: Some(address.into()),
         };
-        Some(Principal { variables, policies, generation })
+        Some(Principal { certificates: Arc::clone(&self.certificates), variables, policies, generation })
     }
 }
 
@@ -218,11 +269,11 @@ fn is_level(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('$') && !name.contains(['+', '#', '/'])
 }
 
-/// The thing that is named as the client is, or the only one.
+/// The thing that is named as the client is, as AWS IoT has it; by HTTP, where nobody says a client's name, the
+/// only one.
 fn thing_of(mut things: Vec<Thing>, client_id: Option<&str>) -> Option<Thing> {
-    let named = things.iter().position(|thing| Some(thing.name.as_str()) == client_id);
-    match named {
-        Some(at) => Some(things.swap_remove(at)),
+    match client_id {
+        Some(client_id) => things.into_iter().find(|thing| thing.name == client_id),
         None if things.len() == 1 => things.pop(),
         None => None,
     }

@@ -170,9 +170,8 @@ impl Server {
     }
 
     fn start_retention(&mut self, config: &Config, store: &Arc<SqliteStore>, closing: watch::Receiver<bool>) {
-        if let Some(days) = config.store.retention_days {
-            self.door_tasks.push(tokio::spawn(retention::run(store.clone(), days, closing)));
-        }
+        let days = config.store.retention_days;
+        self.door_tasks.push(tokio::spawn(retention::run(store.clone(), days, closing)));
     }
 }
 

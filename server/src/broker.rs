@@ -61,6 +61,10 @@ impl Application for Desk {
         self.access.connect(connect)
     }
 
+    fn may_take_over(&self, old: &ClientInfo, new: &ClientInfo) -> bool {
+        self.access.may_take_over(old, new)
+    }
+
     fn authorize_publish(&self, client: &ClientInfo, topic: &str) -> bool {
         self.access.may_publish(client, topic)
     }

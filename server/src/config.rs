@@ -184,6 +184,8 @@ pub struct ShadowSettings {
     /// as `"10s"`, and only on change; `"off"`: there is none. 100 ms to a day.
     #[serde(deserialize_with = "duration_or_off")]
     pub telemetry_every: Option<Duration>,
+    /// The most named shadows of one thing; an update that would make one more is refused.
+    pub named_max: usize,
 }
 
 /// Why a configuration cannot be used although each key is well formed.
@@ -351,7 +353,7 @@ impl Default for HttpSettings {
 
 impl Default for ShadowSettings {
     fn default() -> Self {
-        Self { telemetry_every: Some(Duration::from_secs(10)) }
+        Self { telemetry_every: Some(Duration::from_secs(10)), named_max: fieldline_store::NAMED_SHADOWS_MAX }
     }
 }
 

@@ -2,7 +2,11 @@
 //! named shadow `config` of the gateway.
 //!
 //! A push is first written to the history, together with a note that it is not desired yet. Where a crash
-//! falls before the note is gone, the next start makes it desired.
+//! falls before the note is gone, the next start makes it desired. What the shadow refuses is taken out of
+//! the history again, so that nothing stands there that was never desired.
+//!
+//! What lies beside the shadow is retained as long as it is desired: a gateway keeps what it has taken up, and
+//! what is brought back is pushed again.
 
 mod http;
 
@@ -64,6 +68,20 @@ pub(crate) enum Error {
     /// The shadow does not take it.
     #[error("the shadow of the gateway refuses it")]
     Shadow(#[source] fieldline_shadow::Error),
+    /// There is no room for a document beside the shadow.
+    #[error("the broker retains as much as it may (mqtt.limits.retained_own_bytes_max)")]
+    NoRoom,
+}
+
+impl Error {
+    /// Whether another try would come to the same.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Shadow(error) => error.code() < 500,
+            Self::Document(_) | Self::NoRoom => true,
+            Self::NoSuchNumber(_) | Self::Store(_) => false,
+        }
+    }
 }
 
 /// The configurations. Cheap to clone.
@@ -93,8 +111,9 @@ impl Service {
         broker: Broker,
     ) -> Result<Self, StoreError> {
         let service = Self { entries, shadows, broker, pushing: Arc::default() };
-        service.retain_again().await?;
+        // In this order: what is refused now leaves the one before it to be retained.
         service.desire_again().await?;
+        service.retain_again().await?;
         Ok(service)
     }
 
@@ -103,7 +122,8 @@ impl Service {
             let Ok(gateway) = GatewayId::new(&entry.key) else { continue };
             let newest = self.history(&gateway).await?.pop();
             match newest.filter(|newest| newest.sha256 == entry.value) {
-                Some(newest) => self.retain(&gateway, &newest),
+                Some(newest) if self.retain(&gateway, &newest) => {}
+                Some(_) => tracing::error!(%gateway, "there is no room for a large configuration"),
                 None => tracing::warn!(%gateway, sha256 = entry.value, "a large configuration is missing"),
             }
         }
@@ -113,8 +133,16 @@ impl Service {
     async fn desire_again(&self) -> Result<(), StoreError> {
         for entry in self.entries.entries(PENDING).await? {
             let Ok(gateway) = GatewayId::new(&entry.key) else { continue };
-            let Some(newest) = self.history(&gateway).await?.pop() else { continue };
-            if let Err(error) = self.desire(&gateway, &newest).await {
+            let history = self.history(&gateway).await?;
+            let Some((newest, before)) = history.split_last() else { continue };
+            let outcome = match self.desire(&gateway, before, newest).await {
+                Err(error) if error.is_refusal() => {
+                    self.withdraw(&gateway, before, newest, None).await?;
+                    Err(error)
+                }
+                other => other,
+            };
+            if let Err(error) = outcome {
                 tracing::error!(%gateway, error = &error as &dyn std::error::Error, "a push is not desired");
             }
         }
@@ -141,13 +169,23 @@ impl Service {
         let sha256 = sha256(text.as_bytes());
         let pushed_ms = now().millis();
         let pushed = Pushed { number, sha256, pushed_ms, rollback_of, document };
-        self.write(gateway, &history, &pushed, is_beside(&text)).await?;
-        if is_beside(&text) {
-            self.retain(gateway, &pushed);
+        let pending = self.pending(gateway).await?;
+        self.write(gateway, &pushed, is_beside(&text)).await?;
+        match self.desire(gateway, &history, &pushed).await {
+            Err(error) if error.is_refusal() => {
+                self.withdraw(gateway, &history, &pushed, pending).await?;
+                return Err(error);
+            }
+            other => other?,
         }
-        self.desire(gateway, &pushed).await?;
         tracing::info!(%gateway, number, sha256 = pushed.sha256, "configuration pushed");
         Ok(pushed)
+    }
+
+    /// What the note says, if there is one: the number of a push that is not desired yet.
+    async fn pending(&self, gateway: &GatewayId) -> Result<Option<String>, StoreError> {
+        let notes = self.entries.entries(PENDING).await?;
+        Ok(notes.into_iter().find(|note| note.key == gateway.as_str()).map(|note| note.value))
     }
 
     /// Pushes an earlier document again: that of `number`, or the one before the newest.
@@ -178,47 +216,62 @@ impl Service {
         }
     }
 
-    async fn write(
+    async fn write(&self, gateway: &GatewayId, pushed: &Pushed, beside: bool) -> Result<(), StoreError> {
+        let value = serde_json::to_string(pushed)
+            .map_err(|error| StoreError::Rejected { service: "the history", source: Box::new(error) })?;
+        let changes = vec![
+            EntryChange::Put(Entry { kind: kind(gateway), key: key(pushed.number), value }),
+            beside_note(gateway, beside.then_some(pushed)),
+            pending_note(gateway, Some(pushed.number.to_string())),
+        ];
+        self.entries.write_entries(changes).await
+    }
+
+    /// Takes a push back that came to nothing: `history` is what was there before it, `pending` what its note
+    /// said.
+    async fn withdraw(
         &self,
         gateway: &GatewayId,
         history: &[Pushed],
         pushed: &Pushed,
-        beside: bool,
+        pending: Option<String>,
     ) -> Result<(), StoreError> {
-        let key = |number: u64| format!("{number:010}");
-        let value = serde_json::to_string(pushed)
-            .map_err(|error| StoreError::Rejected { service: "the history", source: Box::new(error) })?;
-        let mut changes =
-            vec![EntryChange::Put(Entry { kind: kind(gateway), key: key(pushed.number), value })];
-        let too_old = history.len().saturating_sub(HISTORY_MAX - 1);
-        changes.extend(
-            history
-                .iter()
-                .take(too_old)
-                .map(|old| EntryChange::Delete { kind: kind(gateway), key: key(old.number) }),
-        );
-        let (kind, key) = (BESIDE.to_owned(), gateway.to_string());
-        changes.push(match beside {
-            true => EntryChange::Put(Entry { kind, key, value: pushed.sha256.clone() }),
-            false => EntryChange::Delete { kind, key },
-        });
-        let (kind, key, value) = (PENDING.to_owned(), gateway.to_string(), pushed.number.to_string());
-        changes.push(EntryChange::Put(Entry { kind, key, value }));
-        self.entries.write_entries(changes).await
+        let newest = history.last().filter(|newest| is_beside(&newest.document.to_string()));
+        let changes = vec![
+            EntryChange::Delete { kind: kind(gateway), key: key(pushed.number) },
+            beside_note(gateway, newest),
+            pending_note(gateway, pending),
+        ];
+        self.entries.write_entries(changes).await?;
+        if newest.is_none_or(|newest| newest.sha256 != pushed.sha256) {
+            self.broker.let_go(&topic(gateway, pushed));
+        }
+        Ok(())
     }
 
-    /// Makes it desired, in one update, and takes the note away that it is not.
-    async fn desire(&self, gateway: &GatewayId, pushed: &Pushed) -> Result<(), Error> {
+    /// Makes it desired, in one update, and takes the note away that it is not; `history` is what was pushed
+    /// before. What nobody needs any more goes with it.
+    async fn desire(&self, gateway: &GatewayId, history: &[Pushed], pushed: &Pushed) -> Result<(), Error> {
         let text = canonical(&pushed.document)?;
         let wanted = if is_beside(&text) {
-            let topic = GatewayTopic::Config(gateway.clone(), pushed.sha256.clone()).to_string();
+            if !self.retain(gateway, pushed) {
+                return Err(Error::NoRoom);
+            }
+            let topic = topic(gateway, pushed);
             json!({ "config_ref": { "topic": topic, "sha256": pushed.sha256, "bytes": text.len() } })
         } else {
             json!({ "config": pushed.document })
         };
         self.update(gateway, &wanted).await?;
-        let settled = EntryChange::Delete { kind: PENDING.to_owned(), key: gateway.to_string() };
-        Ok(self.entries.write_entries(vec![settled]).await?)
+        for old in history.iter().filter(|old| old.sha256 != pushed.sha256) {
+            self.broker.let_go(&topic(gateway, old));
+        }
+        let too_old = history.len().saturating_sub(HISTORY_MAX - 1);
+        let forgotten = history.iter().take(too_old);
+        let mut changes = vec![pending_note(gateway, None)];
+        changes
+            .extend(forgotten.map(|old| EntryChange::Delete { kind: kind(gateway), key: key(old.number) }));
+        Ok(self.entries.write_entries(changes).await?)
     }
 
     async fn update(&self, gateway: &GatewayId, wanted: &Value) -> Result<(), Error> {
@@ -243,15 +296,41 @@ impl Service {
         }
     }
 
-    fn retain(&self, gateway: &GatewayId, pushed: &Pushed) {
-        let topic = GatewayTopic::Config(gateway.clone(), pushed.sha256.clone()).to_string();
+    /// False when there is no room.
+    fn retain(&self, gateway: &GatewayId, pushed: &Pushed) -> bool {
         let payload = pushed.document.to_string();
-        self.broker.publish(&Message::new(topic, payload, QoS::AtLeastOnce).retained());
+        self.broker.keep(&Message::new(topic(gateway, pushed), payload, QoS::AtLeastOnce).retained())
     }
 }
 
 fn kind(gateway: &GatewayId) -> String {
     format!("config/{gateway}")
+}
+
+fn key(number: u64) -> String {
+    format!("{number:010}")
+}
+
+/// Where a document lies that is too large for the shadow.
+fn topic(gateway: &GatewayId, pushed: &Pushed) -> String {
+    GatewayTopic::Config(gateway.clone(), pushed.sha256.clone()).to_string()
+}
+
+/// Says of `pushed` that it lies beside the shadow, or of none.
+fn beside_note(gateway: &GatewayId, pushed: Option<&Pushed>) -> EntryChange {
+    note(BESIDE, gateway, pushed.map(|pushed| pushed.sha256.clone()))
+}
+
+fn pending_note(gateway: &GatewayId, number: Option<String>) -> EntryChange {
+    note(PENDING, gateway, number)
+}
+
+fn note(kind: &str, gateway: &GatewayId, value: Option<String>) -> EntryChange {
+    let (kind, key) = (kind.to_owned(), gateway.to_string());
+    match value {
+        Some(value) => EntryChange::Put(Entry { kind, key, value }),
+        None => EntryChange::Delete { kind, key },
+    }
 }
 
 fn shadow(gateway: &GatewayId) -> ShadowId {

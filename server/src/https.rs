@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
-use fieldline_mqtt::{Identity, TlsConnection, TlsServer};
+use fieldline_mqtt::{Identity, Opening, Openings, TlsConnection, TlsServer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// From the TCP accept to the end of the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes under way; beyond them a connection is closed at once.
+/// Handshakes under way; for one more the oldest one of the address that has most of them is given up.
 const HANDSHAKES_MAX: usize = 1_000;
 /// After an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -39,24 +39,37 @@ pub(crate) struct TlsListener {
 
 impl TlsListener {
     pub(crate) fn new(listener: TcpListener, tls: TlsServer) -> io::Result<Self> {
+        Self::with_max(listener, tls, HANDSHAKES_MAX)
+    }
+
+    fn with_max(listener: TcpListener, tls: TlsServer, handshakes_max: usize) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (done, ready) = mpsc::channel(1);
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, tls, done));
+        accepting.spawn(accept(listener, tls, handshakes_max, done));
         Ok(Self { address, ready, _accepting: accepting })
     }
 }
 
-async fn accept(listener: TcpListener, tls: TlsServer, done: mpsc::Sender<(TlsConnection, Peer)>) {
+async fn accept(
+    listener: TcpListener,
+    tls: TlsServer,
+    handshakes_max: usize,
+    done: mpsc::Sender<(TlsConnection, Peer)>,
+) {
     let mut handshakes = JoinSet::new();
+    let openings = Openings::new();
     loop {
         tokio::select! {
             Some(_) = handshakes.join_next(), if !handshakes.is_empty() => {}
             accepted = listener.accept() => match accepted {
-                Ok((socket, address)) if handshakes.len() < HANDSHAKES_MAX => {
-                    handshakes.spawn(handshake(socket, address, tls.clone(), done.clone()));
+                Ok((socket, address)) => {
+                    if openings.count() >= handshakes_max {
+                        openings.make_way();
+                    }
+                    let opening = openings.enter(address.ip());
+                    handshakes.spawn(handshake(socket, address, tls.clone(), opening, done.clone()));
                 }
-                Ok((_, address)) => tracing::debug!(%address, "too many handshakes, connection refused"),
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -70,9 +83,17 @@ async fn handshake(
     socket: TcpStream,
     address: SocketAddr,
     tls: TlsServer,
+    opening: Opening,
     done: mpsc::Sender<(TlsConnection, Peer)>,
 ) {
-    match tokio::time::timeout(HANDSHAKE, tls.accept(socket)).await {
+    let outcome = tokio::select! {
+        biased;
+        outcome = tokio::time::timeout(HANDSHAKE, tls.accept(socket)) => outcome,
+        () = opening.told_to_give_way() => {
+            return tracing::debug!(%address, "no handshake yet, and others want in");
+        }
+    };
+    match outcome {
         Ok(Ok((stream, identity))) => {
             if done.send((stream, Peer { address, identity })).await.is_err() {
                 tracing::debug!(%address, "a connection came too late for this run");
@@ -103,5 +124,43 @@ impl Listener for TlsListener {
 impl Connected<IncomingStream<'_, TlsListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
         stream.remote_addr().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fieldline_mqtt::{ClientOptions, Connection, TlsClient};
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+    use crate::certs::Authority;
+
+    /// As many half-open handshakes as there may be kept everybody out for ten seconds.
+    #[tokio::test]
+    async fn half_open_handshakes_keep_nobody_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::init(folder.path(), &["127.0.0.1".to_owned()]).unwrap();
+        let pem = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+        let (chain, key) = (pem(crate::certs::SERVER_CERTIFICATE), pem(crate::certs::SERVER_KEY));
+        let tls = TlsServer::new(&chain, &key, None).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut listener = TlsListener::with_max(listener, tls, 8).unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..8 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut options = ClientOptions::new("127.0.0.1", address.port(), "good");
+        let ca = authority.certificate().as_bytes().to_vec();
+        options.tls = Some(TlsClient { ca, ..TlsClient::default() });
+        let good = tokio::spawn(async move { Connection::open(&options).await });
+        let accepted = tokio::time::timeout(HANDSHAKE / 2, Listener::accept(&mut listener)).await;
+        assert!(accepted.is_ok(), "the handshake comes to its end beside silent ones");
+        // Only the oldest one has given way.
+        let mut byte = [0];
+        let read = tokio::time::timeout(HANDSHAKE / 2, silent[0].read(&mut byte)).await.unwrap();
+        assert_eq!(read.unwrap_or_default(), 0);
+        assert!(silent.iter().skip(1).all(|stream| stream.try_read(&mut byte).is_err()));
+        good.abort();
     }
 }

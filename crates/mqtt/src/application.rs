@@ -15,8 +15,23 @@ pub trait Application: Send + Sync + 'static {
     /// The [`Refusal`] that the client is told in its CONNACK.
     fn authenticate(&self, connect: &ConnectRequest<'_>) -> Result<(), Refusal>;
 
+    /// Whether `new` may have the session of its client identifier, which `old` has or had last, and
+    /// end the connection that serves it. "No" is CONNACK 0x87 (3.1.1: 5), and all stays as it is.
+    /// Asked with the broker's lock held: the answer must not call the broker.
+    ///
+    /// By itself: both without an identity, or with the same certificate, or with certificates of the
+    /// same Common Name, so that a certificate can be renewed.
+    fn may_take_over(&self, old: &ClientInfo, new: &ClientInfo) -> bool {
+        match (old.identity.as_deref(), new.identity.as_deref()) {
+            (None, None) => true,
+            (Some(old), Some(new)) => old.is_same_owner(new),
+            _ => false,
+        }
+    }
+
     /// Whether the client may publish to `topic`. "No" is PUBACK 0x87 on MQTT 5 (QoS 0: the message
-    /// is dropped and counted) and the end of the connection on 3.1.1.
+    /// is dropped and counted) and the end of the connection on 3.1.1. Asked again for a will when
+    /// its time has come, the connection being gone: "no" drops it then, and counts it.
     fn authorize_publish(&self, client: &ClientInfo, topic: &str) -> bool;
 
     /// Whether the client may subscribe to `filter`. "No" is a failure code in the SUBACK.
@@ -114,6 +129,12 @@ impl Identity {
     /// The fingerprint in lower-case hexadecimal, 64 characters.
     pub fn certificate_id(&self) -> String {
         self.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether both are one certificate, or name one owner: the same Common Name, which is there.
+    pub fn is_same_owner(&self, other: &Self) -> bool {
+        let name = self.common_name.as_ref().filter(|name| !name.is_empty());
+        self.fingerprint == other.fingerprint || (name.is_some() && name == other.common_name.as_ref())
     }
 }
 

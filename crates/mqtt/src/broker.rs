@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::cell::{Cell, CellKey};
 use crate::link::lock;
-use crate::retained::Retained;
+use crate::retained::{Keeping, Retained};
 use crate::session::Delivery;
 use crate::stats::{Counters, add};
 use crate::subscriptions::Subscriptions;
@@ -28,7 +28,11 @@ impl Broker {
     /// A broker without connections. Sessions and retained messages live in memory.
     pub fn new(config: BrokerConfig, application: Arc<dyn Application>) -> Self {
         let config = config.sane();
-        let retained = Retained::new(config.retained_messages_max, config.retained_bytes_max);
+        let retained = Retained::new(
+            config.retained_messages_max,
+            config.retained_bytes_max,
+            config.retained_own_bytes_max,
+        );
         let shared = Shared {
             config,
             application,
@@ -61,6 +65,21 @@ impl Broker {
     /// Publishes from the server itself: no hook is asked. Returns how many sessions it matched.
     pub fn publish(&self, message: &Message) -> usize {
         self.shared.route(message, None)
+    }
+
+    /// Retains a message of the server's own, in the room that clients cannot fill, and publishes it. False
+    /// when there is no room: then nothing is published, and nothing is kept of the topic.
+    pub fn keep(&self, message: &Message) -> bool {
+        let kept = lock(&self.shared.retained).set(message, Instant::now(), Keeping::Own);
+        if kept {
+            self.shared.deliver(message, None);
+        }
+        kept
+    }
+
+    /// Retains nothing of a topic any more, and tells nobody. False when nothing was retained.
+    pub fn let_go(&self, topic: &str) -> bool {
+        lock(&self.shared.retained).clear(topic)
     }
 
     /// Ends a client's connection (MQTT 5: 0x98); false when it is not connected.
@@ -104,8 +123,9 @@ pub(crate) struct Wanted {
 
 /// What the connections of a broker share.
 ///
-/// Locks are taken in this order, and none is held while the application is called or a message
-/// is delivered: `cells`, a cell's own, `subscriptions`; `retained` and `next_due` stand alone.
+/// Locks are taken in this order, and none is held while a message is delivered or the application is
+/// called, but where its trait says so: `cells`, a cell's own, `subscriptions`; `retained` and `next_due`
+/// stand alone.
 pub(crate) struct Shared {
     pub(crate) config: BrokerConfig,
     pub(crate) application: Arc<dyn Application>,
@@ -160,10 +180,14 @@ impl Shared {
 
     /// Delivers a message to every session that it matches, and retains it when it asks for it.
     pub(crate) fn route(&self, message: &Message, publisher: Option<&str>) -> usize {
-        let now = Instant::now();
-        if message.retain && !lock(&self.retained).set(message, now) {
+        if message.retain && !lock(&self.retained).set(message, Instant::now(), Keeping::Clients) {
             self.count_dropped(1);
         }
+        self.deliver(message, publisher)
+    }
+
+    fn deliver(&self, message: &Message, publisher: Option<&str>) -> usize {
+        let now = Instant::now();
         let mut targets = self.read_subscriptions(|subscriptions| {
             let mut targets: Vec<(Arc<Cell>, Delivery)> = Vec::new();
             subscriptions.matching(&message.topic, |CellKey(cell), wanted| {

@@ -7,7 +7,7 @@ use crate::broker::{Shared, Wanted};
 use crate::link::{Link, lock};
 use crate::packet::{RetainHandling, Will};
 use crate::session::{Delivery, Ending, Fired, Outgoing, Session};
-use crate::{DisconnectReason, Message, Receipt};
+use crate::{ClientInfo, DisconnectReason, Message, Receipt, Refusal};
 
 /// One client's place in the broker. A clean start makes a new one.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(crate) struct Cell {
 struct Slot {
     session: Session,
     link: Option<Arc<Link>>,
-    /// The number of the connection that serves the session, or did last.
-    connection: u64,
+    /// Whose session it is: the client of the connection that serves it, or did last.
+    owner: ClientInfo,
     /// Another session has this client identifier now.
     replaced: bool,
 }
@@ -46,14 +46,12 @@ pub(crate) struct TakeUp {
     pub(crate) will: Option<Will>,
 }
 
-/// The broker holds as many sessions as it may.
-#[derive(Debug)]
-pub(crate) struct Crowded;
-
 impl Cell {
-    fn new(shared: &Shared, client_id: &Arc<str>) -> Arc<Self> {
-        let slot = Slot { session: Session::new(&shared.config), link: None, connection: 0, replaced: false };
-        Arc::new(Self { number: shared.number(), client_id: Arc::clone(client_id), slot: Mutex::new(slot) })
+    fn new(shared: &Shared, owner: &ClientInfo) -> Arc<Self> {
+        let client_id = Arc::clone(&owner.client_id);
+        let session = Session::new(&shared.config);
+        let slot = Slot { session, link: None, owner: owner.clone(), replaced: false };
+        Arc::new(Self { number: shared.number(), client_id, slot: Mutex::new(slot) })
     }
 
     /// Queues a message and wakes the connection. Gives how many were dropped.
@@ -90,7 +88,7 @@ impl Cell {
         mut write: impl FnMut(&Outgoing) -> Sent,
     ) -> bool {
         let mut slot = lock(&self.slot);
-        if slot.connection != connection {
+        if slot.owner.connection != connection {
             return true;
         }
         let now = Instant::now();
@@ -112,7 +110,7 @@ impl Cell {
 
     pub(crate) fn acknowledge(&self, connection: u64, id: u16) {
         let mut slot = lock(&self.slot);
-        if slot.connection == connection {
+        if slot.owner.connection == connection {
             slot.session.acknowledge(id);
         }
     }
@@ -128,7 +126,7 @@ impl Cell {
     ) -> bool {
         let new = {
             let mut slot = lock(&self.slot);
-            if slot.connection != connection || slot.replaced {
+            if slot.owner.connection != connection || slot.replaced {
                 return true;
             }
             let subscriptions = &mut slot.session.subscriptions;
@@ -169,7 +167,7 @@ impl Cell {
     /// Takes a subscription away; false when there was none.
     pub(crate) fn unsubscribe(self: &Arc<Self>, shared: &Shared, connection: u64, filter: &str) -> bool {
         let mut slot = lock(&self.slot);
-        if slot.connection != connection || slot.session.subscriptions.remove(filter).is_none() {
+        if slot.owner.connection != connection || slot.session.subscriptions.remove(filter).is_none() {
             return false;
         }
         let key = CellKey(Arc::clone(self));
@@ -204,16 +202,23 @@ pub(crate) enum Sent {
 impl Shared {
     /// Gives a new connection its session: the client's old one, or a fresh one. An older
     /// connection of the client is ended ([MQTT-3.1.4-3]). True when the session is an old one.
+    ///
+    /// # Errors
+    /// It is somebody else's session, or the broker holds as many as it may.
     pub(crate) fn take_up(
         self: &Arc<Self>,
         link: &Arc<Link>,
         take_up: TakeUp,
-    ) -> Result<(Arc<Cell>, bool), Crowded> {
+    ) -> Result<(Arc<Cell>, bool), Refusal> {
         let client = &link.client;
         let now = Instant::now();
         let (cell, present, fired) = {
             let mut cells = lock(&self.cells);
             let old = cells.get(&client.client_id).cloned();
+            let owner = old.as_ref().map(|old| lock(&old.slot).owner.clone());
+            if owner.is_some_and(|owner| !self.application.may_take_over(&owner, client)) {
+                return Err(Refusal::NotAuthorized);
+            }
             let (kept, fired) = match &old {
                 Some(old) => self.leave(old, now, take_up.clean_start),
                 None => (false, Fired::default()),
@@ -221,16 +226,16 @@ impl Shared {
             let cell = match old.filter(|_| kept) {
                 Some(old) => old,
                 None if cells.len() >= self.config.sessions_max && !cells.contains_key(&client.client_id) => {
-                    return Err(Crowded);
+                    return Err(Refusal::Busy);
                 }
-                None => Cell::new(self, &client.client_id),
+                None => Cell::new(self, client),
             };
             {
                 let mut slot = lock(&cell.slot);
                 let will = take_up.will.map(|will| (client.clone(), will));
                 slot.session.connect(take_up.window, take_up.expiry_s, will);
                 slot.link = Some(Arc::clone(link));
-                slot.connection = client.connection;
+                slot.owner = client.clone();
             }
             cells.insert(Arc::clone(&client.client_id), Arc::clone(&cell));
             (cell, kept, fired)
@@ -258,7 +263,7 @@ impl Shared {
         let now = Instant::now();
         let due = {
             let mut slot = lock(&cell.slot);
-            if slot.connection != connection || slot.link.is_none() {
+            if slot.owner.connection != connection || slot.link.is_none() {
                 return;
             }
             slot.link = None;
@@ -290,9 +295,14 @@ impl Shared {
         }
     }
 
-    /// A will goes the way of any publish: through the application.
+    /// A will goes the way of any publish: through the application, which is asked anew, for the client
+    /// may have lost its permission since it connected.
     fn publish_will(self: &Arc<Self>, fired: Fired) {
         if let Some((client, message)) = fired.will {
+            if !self.application.authorize_publish(&client, &message.topic) {
+                tracing::debug!(client = &*client.client_id, topic = &*message.topic, "will refused");
+                return self.count_refused();
+            }
             let link = Link::new(Arc::clone(self), client);
             let receipt = Receipt::new(Arc::clone(&link), None, message.clone());
             self.application.publish(&link.client, message, receipt);

@@ -26,7 +26,8 @@ pub struct BrokerConfig {
     pub session_expiry_s_max: u32,
     /// Sessions held, connected or not. Beyond it a CONNECT is refused as busy. Default 10,000.
     pub sessions_max: usize,
-    /// Connections open at a time; one more is closed at once. Default 10,000.
+    /// Connections open at a time. For one more, one that has not said who it is gives way; where there is
+    /// none such, it is closed at once. Default 10,000.
     pub connections_max: usize,
     /// Messages queued for one session. At the limit the oldest QoS 0 message goes first, then the
     /// oldest of QoS 1; both are counted. Default 1,000.
@@ -46,6 +47,9 @@ pub struct BrokerConfig {
     pub retained_messages_max: usize,
     /// Bytes of retained messages; the same policy. Default 16 MiB.
     pub retained_bytes_max: usize,
+    /// Bytes of the server's own retained messages, which have room beside those of clients; beyond it they
+    /// are not kept, and the server is told so. As many messages as of clients. Default 64 MiB.
+    pub retained_own_bytes_max: usize,
 }
 
 impl Default for BrokerConfig {
@@ -65,6 +69,7 @@ impl Default for BrokerConfig {
             topic_levels_max: 32,
             retained_messages_max: 10_000,
             retained_bytes_max: 16 * 1024 * 1024,
+            retained_own_bytes_max: 64 * 1024 * 1024,
         }
     }
 }

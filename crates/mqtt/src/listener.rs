@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use crate::broker::Shared;
 use crate::stats::add;
 use crate::stream::Stream;
-use crate::{DisconnectReason, TlsServer, janitor};
+use crate::{DisconnectReason, Opening, Openings, TlsServer, janitor};
 
 /// How long connections have to end when the broker stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
@@ -34,6 +34,7 @@ pub(crate) async fn serve(
     info!(%address, tls = tls.is_some(), "mqtt listener is up");
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
+    let openings = Openings::new();
     let janitor = janitor::run(Arc::clone(shared));
     tokio::pin!(shutdown, janitor);
     loop {
@@ -43,9 +44,10 @@ pub(crate) async fn serve(
             () = &mut janitor => {}
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) if connections.len() < shared.config.connections_max => {
+                Ok((socket, peer)) if connections.len() < shared.config.connections_max || openings.make_way() => {
                     let (shared, tls, stopped) = (Arc::clone(shared), tls.clone(), stopped.clone());
-                    connections.spawn(connection(shared, socket, peer, tls, stopped));
+                    let opening = openings.enter(peer.ip());
+                    connections.spawn(connection(shared, socket, peer, tls, opening, stopped));
                 }
                 Ok((_, peer)) => {
                     add(&shared.counters.connections_refused, 1);
@@ -75,15 +77,20 @@ async fn connection(
     socket: TcpStream,
     peer: SocketAddr,
     tls: Option<TlsServer>,
+    opening: Opening,
     mut stopped: watch::Receiver<bool>,
 ) {
     let timeout = shared.config.connect_timeout();
-    let opening = tokio::time::timeout(timeout, open(&shared, socket, peer, tls));
     let opened = tokio::select! {
         biased;
         _ = stopped.wait_for(|stopped| *stopped) => return,
-        opened = opening => opened,
+        opened = tokio::time::timeout(timeout, open(&shared, socket, peer, tls)) => opened,
+        () = opening.told_to_give_way() => {
+            add(&shared.counters.connections_refused, 1);
+            return debug!(%peer, "no connect packet yet, and others want in");
+        }
     };
+    drop(opening);
     let mut driver = match opened {
         Ok(Ok(driver)) => driver,
         Ok(Err(error)) => {

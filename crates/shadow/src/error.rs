@@ -47,6 +47,9 @@ pub enum Error {
     /// The document would be larger than a shadow may be.
     #[error("The payload exceeds the maximum size allowed")]
     TooLarge,
+    /// The thing has as many named shadows as it may have. AWS IoT has no such limit that we know of.
+    #[error("The thing has too many named shadows")]
+    Crowded,
     /// Too many requests are under way.
     #[error("The Device Shadow service has detected too many in-flight requests")]
     Throttled,

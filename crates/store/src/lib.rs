@@ -97,6 +97,6 @@ pub use query::{
     Buckets, Cursor, CursorError, DeviceInfo, DevicePage, DeviceQuery, Latest, Point, Series, SeriesPage,
     SeriesQuery,
 };
-pub use shadows::{Outcome, Shadows};
+pub use shadows::{NAMED_SHADOWS_MAX, Outcome, Shadows};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Retained, SqliteConfig, SqliteStats, SqliteStore};

@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::StoreError;
 
+/// So many named shadows a thing may have, where nothing else is said.
+pub const NAMED_SHADOWS_MAX: usize = 1_000;
+
 /// What became of a request, once it is known: done, or refused by the rules of shadows.
 pub type Outcome<T> = Result<T, Refusal>;
 
@@ -40,11 +43,30 @@ pub trait Shadows: Send + Sync {
         after: Option<&ShadowName>,
         limit: usize,
     ) -> Result<Vec<ShadowName>, StoreError>;
+
+    /// The things behind `after`, ascending, at most `limit`, that have a shadow of this name.
+    async fn things_with(
+        &self,
+        name: &ShadowName,
+        after: Option<&ThingName>,
+        limit: usize,
+    ) -> Result<Vec<ThingName>, StoreError>;
+
+    /// Forgets the versions of shadows that were deleted before `before_s`, at most `limit` of them; gives
+    /// how many.
+    async fn forget_deleted(&self, before_s: i64, limit: usize) -> Result<usize, StoreError>;
 }
 
-/// What is to be stored, if anything, and the answer to an update.
-pub(crate) fn updated(stored: &Stored, update: &Update, now_s: i64) -> (Option<Stored>, Outcome<Applied>) {
+/// What is to be stored, if anything, and the answer to an update; `has_room` is whether the thing may have one
+/// more shadow.
+pub(crate) fn updated(
+    stored: &Stored,
+    has_room: bool,
+    update: &Update,
+    now_s: i64,
+) -> (Option<Stored>, Outcome<Applied>) {
     match update.apply(stored, now_s) {
+        Ok(_) if !has_room && !matches!(stored, Stored::Present(_)) => (None, Err(Refusal::Crowded)),
         Ok(applied) => (Some(Stored::Present(applied.shadow.clone())), Ok(applied)),
         Err(refusal) => (None, Err(refusal)),
     }

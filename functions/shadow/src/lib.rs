@@ -51,7 +51,7 @@ use serde_json::{Map, Value};
 pub use health::health;
 pub use keeper::{Due, Keeper, KeeperConfig};
 pub use newest::{Metrics, Newest, Sample, newest_of};
-pub use presence::{Presence, gone, presence};
+pub use presence::{NAME as PRESENCE, Presence, gone, presence};
 pub use revise::{Error, Written};
 pub use telemetry::{UNCHANGED_MS, telemetry};
 

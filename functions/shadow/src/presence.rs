@@ -11,7 +11,7 @@ use crate::{Document, Error, Things, Written};
 const ANEW_MS: i64 = 30 * 60 * 1000;
 
 /// The name of the shadow.
-pub(crate) const NAME: &str = "presence";
+pub const NAME: &str = "presence";
 
 /// A thing has connected or disconnected.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fieldline_mqtt::Broker;
-use fieldline_policy::{Document, Thing};
-use fieldline_registry::{CertificateStatus, Registry};
+use fieldline_policy::{Action, Document, Request, Resource, Thing, Variables, decide};
+use fieldline_registry::{CertificateStatus, Policy, Registry};
 use tokio::sync::watch;
 
 use super::{Access, Certificates, Standing};
@@ -63,6 +63,31 @@ impl Certificates for Registered {
                 things: things(registry, certificate_id),
                 policies: policies.iter().filter_map(|policy| self.compile(policy.document())).collect(),
             }
+        })
+    }
+
+    fn things(&self, certificate_id: &str) -> Option<Vec<Thing>> {
+        self.registry.read(|registry| {
+            registry.certificate(certificate_id).is_ok().then(|| things(registry, certificate_id))
+        })
+    }
+
+    fn is_gateway(&self, thing: &str) -> bool {
+        self.registry.read(|registry| {
+            let Ok(found) = registry.thing(thing) else { return false };
+            let certificates = found.principals.iter().filter_map(|id| registry.certificate(id).ok());
+            let mut policies = certificates.flat_map(|certificate| registry.policies_of(certificate));
+            // Whoever may update a shadow of a name that begins as its own is no mere device.
+            let other = format!("$aws/things/{thing}-/shadow/update");
+            let variables = Variables {
+                client_id: Some(thing.to_owned()),
+                thing: Some(Thing { name: thing.to_owned(), ..Thing::default() }),
+                ..Variables::default()
+            };
+            let resource = Resource::Topic(&other);
+            let request = Request { action: Action::Publish, resource, variables: &variables };
+            let compiled = |policy: &Policy| self.compile(policy.document());
+            policies.any(|policy| compiled(policy).is_some_and(|own| decide(&[own], &request).is_allowed()))
         })
     }
 

@@ -10,6 +10,9 @@ use super::*;
 #[derive(Default)]
 struct Said {
     standings: Mutex<HashMap<String, Standing>>,
+    /// Things of certificates that are not active.
+    things: Mutex<HashMap<String, Vec<Thing>>>,
+    gateways: Mutex<Vec<String>>,
     generation: AtomicU64,
 }
 
@@ -23,6 +26,17 @@ impl Said {
 impl Certificates for Said {
     fn standing(&self, certificate_id: &str) -> Standing {
         self.standings.lock().unwrap().get(certificate_id).cloned().unwrap_or(Standing::Unknown)
+    }
+
+    fn things(&self, certificate_id: &str) -> Option<Vec<Thing>> {
+        match self.standing(certificate_id) {
+            Standing::Active { things, .. } => Some(things),
+            _ => self.things.lock().unwrap().get(certificate_id).cloned(),
+        }
+    }
+
+    fn is_gateway(&self, thing: &str) -> bool {
+        self.gateways.lock().unwrap().iter().any(|gateway| gateway == thing)
     }
 
     fn generation(&self) -> u64 {
@@ -141,19 +155,103 @@ fn what_the_registry_says_counts_from_the_next_question_on() {
 }
 
 #[test]
-fn a_connection_is_bound_to_the_thing_of_its_name_or_to_the_only_one() {
+fn a_connection_is_bound_to_the_thing_of_its_name_and_http_to_the_only_one() {
     let said = Arc::new(Said::default());
     let access = Access::new(said.clone(), true);
     let who = identity("some certificate");
     let own = "topic/${iot:Connection.Thing.ThingName}/x";
     let active = |things: Vec<Thing>| Standing::Active { things, policies: vec![policy(own)] };
     let may = |client_id: &str, topic| access.may_publish(&client(client_id, Some(who.clone())), topic);
+    let bound = || {
+        let principal = access.principal(&who, None, Ipv4Addr::LOCALHOST.into()).unwrap();
+        principal.may(Action::Publish, Resource::Topic("a/x"))
+    };
     said.say(&who, active(vec![thing("a"), thing("b")]));
     assert!(may("b", "b/x") && !may("b", "a/x") && may("a", "a/x") && !may("c", "a/x"));
+    assert!(!bound());
     said.say(&who, active(vec![thing("a")]));
-    assert!(may("any", "a/x"));
+    assert!(may("a", "a/x") && !may("any", "a/x"));
+    assert!(bound());
     said.say(&who, active(vec![]));
-    assert!(!may("a", "a/x"));
+    assert!(!may("a", "a/x") && !bound());
+}
+
+#[test]
+fn a_session_is_its_things_whichever_certificate_it_has() {
+    let said = Arc::new(Said::default());
+    let access = Access::new(said.clone(), true);
+    let (old, new) = (identity("first"), identity("second"));
+    let may = || {
+        let client = |who: &Identity| client("press-4", Some(who.clone()));
+        access.may_take_over(&client(&old), &client(&new))
+    };
+    let active = |things: &[&str]| {
+        let things = things.iter().map(|name| thing(name)).collect();
+        Standing::Active { things, policies: vec![policy("client/*")] }
+    };
+    for (before, now, expected) in [
+        (&["press-4"][..], &["press-4"][..], true),
+        (&["press-4"], &["press-4", "press-5"], true),
+        (&["press-4"], &["press-5"], false),
+        (&["press-5"], &["press-4"], false),
+        (&["press-4"], &[], false),
+        (&[], &[], false),
+    ] {
+        said.say(&old, active(before));
+        said.say(&new, active(now));
+        assert_eq!(may(), expected, "{before:?} {now:?}");
+    }
+    // Nobody is kept out by who cannot come back.
+    said.say(&old, Standing::Barred);
+    assert!(may());
+    let access = Access::new(Arc::new(NoCertificates), true);
+    let may = |old: Option<Identity>, new: Option<Identity>| {
+        access.may_take_over(&client("a", old), &client("a", new))
+    };
+    let other = Identity { fingerprint: [9; 32], ..identity("a") };
+    assert!(may(Some(identity("a")), Some(other)), "of the same name, by somebody else's authority");
+    assert!(!may(Some(identity("a")), Some(identity("b"))));
+    assert!(may(None, None) && !may(Some(identity("a")), None) && !may(None, Some(identity("a"))));
+}
+
+/// The policy for gateways says `thing/*`: each could give every other one its configuration.
+#[test]
+fn a_gateway_speaks_for_itself_and_for_devices_and_for_no_other_gateway() {
+    let said = Arc::new(Said::default());
+    let access = Access::new(said.clone(), true);
+    let who = identity("gw-1");
+    let parsed = |text: &str| Arc::new(Document::parse(text).unwrap());
+    let policies = vec![parsed(builtin::DEVICE), parsed(builtin::GATEWAY)];
+    said.say(&who, Standing::Active { things: vec![thing("gw-1")], policies });
+    *said.gateways.lock().unwrap() = vec!["gw-1".to_owned(), "gw-2".to_owned()];
+    let me = client("gw-1", Some(who.clone()));
+    let principal = access.principal(&who, None, Ipv4Addr::LOCALHOST.into()).unwrap();
+    for (name, allowed) in [("gw-1", true), ("press-4", true), ("gw-20", true), ("gw-2", false)] {
+        for topic in [
+            format!("$aws/things/{name}/shadow/name/config/update"),
+            format!("$aws/things/{name}/shadow/name/config/delete"),
+            format!("$aws/things/{name}/shadow/update"),
+            format!("$aws/commands/things/{name}/executions/1/response/json"),
+        ] {
+            assert_eq!(access.may_publish(&me, &topic), allowed, "{topic}");
+        }
+        for topic in [
+            format!("$aws/things/{name}/shadow/name/config/update/delta"),
+            format!("$aws/commands/things/{name}/executions/1/request/json"),
+        ] {
+            assert_eq!(access.may_receive(&me, &topic), allowed, "{topic}");
+        }
+        for action in [Action::GetThingShadow, Action::UpdateThingShadow, Action::DeleteThingShadow] {
+            for shadow in [None, Some("config")] {
+                let resource = Resource::Thing { thing: name, shadow };
+                assert_eq!(principal.may(action, resource), allowed, "{action:?} {name} {shadow:?}");
+            }
+        }
+        let resource = Resource::Thing { thing: name, shadow: None };
+        assert_eq!(principal.may(Action::ListNamedShadowsForThing, resource), allowed, "{name}");
+    }
+    // Whoever has no certificate is on this machine.
+    assert!(access.may_publish(&client("x", None), "$aws/things/gw-2/shadow/name/config/update"));
 }
 
 /// A certificate for `+` was let in once, and `$aws/things/+/shadow/#` was then its own.

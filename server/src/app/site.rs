@@ -223,7 +223,7 @@ fn bounds(config: &Config) -> rules_desk::Bounds {
 /// The shadows follow what has been done, and so end after it.
 fn last_word(reported: Reported, things: shadows::Service, store: &Arc<SqliteStore>) -> Ending {
     let (ending, told) = watch::channel(false);
-    let stored = Stored { readings: store.clone(), ledger: store.clone() };
+    let stored = Stored { readings: store.clone(), shadows: store.clone() };
     (ending, tokio::spawn(reported.run(Arc::new(things), stored, told)))
 }
 
@@ -242,9 +242,10 @@ impl storage::Acks for BrokerAcks {
 
 async fn open_store(config: &Config) -> anyhow::Result<SqliteStore> {
     let folder = config.data.join("server");
+    let settings = SqliteConfig { named_shadows_max: config.shadows.named_max, ..SqliteConfig::default() };
     tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&folder).with_context(|| not_writable(&folder))?;
-        SqliteStore::open(&folder, SqliteConfig::default(), now()).with_context(|| {
+        SqliteStore::open(&folder, settings, now()).with_context(|| {
             format!("cannot use the data folder {}; choose another with --data", folder.display())
         })
     })

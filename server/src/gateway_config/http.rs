@@ -119,6 +119,10 @@ fn problem(error: Error) -> Problem {
         Error::Document(detail) => refused(detail),
         Error::NoSuchNumber(detail) => not_found(detail),
         Error::Shadow(refusal) if refusal.code() < 500 => refused(refusal.to_string()),
+        Error::NoRoom => {
+            let detail = error.to_string();
+            Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no room for the configuration", detail)
+        }
         Error::Shadow(_) | Error::Store(_) => {
             tracing::error!(error = &error as &dyn std::error::Error, "a configuration was not pushed");
             let detail = "the store cannot be used at the moment; the server's log says why".to_owned();

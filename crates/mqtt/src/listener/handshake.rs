@@ -72,8 +72,9 @@ async fn start(
         expiry_s,
         will: connect.will.take(),
     };
-    let Ok((cell, session_present)) = shared.take_up(&link, take_up) else {
-        return Err(refuse(&mut stream, version, code_of(Refusal::Busy, version)).await);
+    let (cell, session_present) = match shared.take_up(&link, take_up) {
+        Ok(taken) => taken,
+        Err(refusal) => return Err(refuse(&mut stream, version, code_of(refusal, version)).await),
     };
     let keep_alive_s = keep_alive(shared, &connect);
     let connack = Connack {

@@ -210,3 +210,22 @@ async fn the_options_of_an_mqtt_5_subscription_are_honoured() {
     running.broker.publish(&Message::new("live", "y", QoS::AtMostOnce).retained());
     assert_eq!(raw.packet().await, [&[0x31, 10, 0, 4][..], b"live", &[2, 0x0b, 4], b"y"].concat());
 }
+
+/// Devices filled the room for retained messages, and a gateway's configuration found none.
+#[tokio::test]
+async fn the_server_retains_beside_what_clients_have_filled() {
+    let config = fieldline_mqtt::BrokerConfig { retained_messages_max: 1, ..Default::default() };
+    let running = Running::start(config, true, None).await;
+    let mut device = running.connect("device", Version::V5).await;
+    device.publish_acked("site/1", "x", true).await;
+    device.publish_acked("site/2", "x", true).await;
+    assert_eq!(running.broker.retained("site/2"), None);
+    let own = Message::new("own/1", "kept", QoS::AtLeastOnce).retained();
+    assert!(running.broker.keep(&own));
+    assert!(!running.broker.keep(&Message::new("own/2", "x", QoS::AtLeastOnce).retained()));
+    device.subscribe("own/#", QoS::AtLeastOnce).await.unwrap();
+    assert_eq!(device.payload().await, "kept");
+    assert!(running.broker.let_go("own/1") && !running.broker.let_go("own/1"));
+    assert_eq!(device.payloads_so_far(&running.broker).await, Vec::<String>::new());
+    assert_eq!(running.broker.stats().retained, 1);
+}

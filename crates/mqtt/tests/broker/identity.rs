@@ -1,6 +1,6 @@
 //! Mutual TLS: who a client is, and who is not let in.
 
-use fieldline_mqtt::{BrokerConfig, ClientError, TlsClient, TlsServer, Version};
+use fieldline_mqtt::{BrokerConfig, ClientError, Message, QoS, TlsClient, TlsServer, Version};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
@@ -43,20 +43,24 @@ async fn broker(authority: &Authority, client_ca: Option<&Authority>) -> Running
     Running::start(BrokerConfig::default(), true, Some(tls)).await
 }
 
+fn tls_client(authority: &Authority, name: &str) -> TlsClient {
+    let (certificate, key) = authority.issue(name, dns("gw-7.site.example"));
+    TlsClient {
+        ca: authority.pem(),
+        certificate: Some(certificate),
+        key: Some(key),
+        server_name: Some("localhost".to_owned()),
+        alpn: Vec::new(),
+    }
+}
+
 #[tokio::test]
 async fn the_certificate_says_who_the_client_is() {
     for version in VERSIONS {
         let authority = Authority::new();
         let mut running = broker(&authority, Some(&authority)).await;
-        let (certificate, key) = authority.issue("gateway-7", dns("gw-7.site.example"));
         let mut options = running.options("gw", version);
-        options.tls = Some(TlsClient {
-            ca: authority.pem(),
-            certificate: Some(certificate),
-            key: Some(key),
-            server_name: Some("localhost".to_owned()),
-            alpn: Vec::new(),
-        });
+        options.tls = Some(tls_client(&authority, "gateway-7"));
         let mut device = Client::open(&options).await.unwrap();
         let identity = running.connected("gw").await.identity.unwrap();
         assert_eq!(identity.common_name.as_deref(), Some("gateway-7"));
@@ -65,6 +69,46 @@ async fn the_certificate_says_who_the_client_is() {
         device.publish_acked("t", "over tls", false).await;
         device.0.disconnect().await.unwrap();
         running.disconnected("gw").await;
+    }
+}
+
+/// Whoever knew a client identifier once had its subscriptions, its messages, and its connection's end.
+#[tokio::test]
+async fn a_session_belongs_to_the_certificate_that_made_it() {
+    for (version, code) in [(Version::V3_1_1, 5), (Version::V5, 0x87)] {
+        let authority = Authority::new();
+        let mut running = broker(&authority, Some(&authority)).await;
+        let mut options = running.options("gw", version);
+        (options.clean_start, options.session_expiry_s) = (false, 300);
+        options.tls = Some(tls_client(&authority, "gateway-7"));
+        let mut device = Client::open(&options).await.unwrap();
+        device.subscribe("orders", QoS::AtLeastOnce).await.unwrap();
+        let renewed = tls_client(&authority, "gateway-7");
+        let mut foreign = options.clone();
+        foreign.tls = Some(tls_client(&authority, "gateway-8"));
+        let refused = |opened: Result<Client, ClientError>| {
+            let error = opened.map(|_| ()).unwrap_err();
+            assert!(
+                matches!(error, ClientError::ConnectRefused { code: found } if found == code),
+                "{error:?}"
+            );
+        };
+        for clean_start in [false, true] {
+            foreign.clean_start = clean_start;
+            refused(Client::open(&foreign).await);
+        }
+        device.publish_acked("t", "the connection is still there", false).await;
+        drop(device);
+        running.disconnected("gw").await;
+        for clean_start in [false, true] {
+            foreign.clean_start = clean_start;
+            refused(Client::open(&foreign).await);
+        }
+        running.broker.publish(&Message::new("orders", "kept for it", QoS::AtLeastOnce));
+        options.tls = Some(renewed);
+        let mut device = Client::open(&options).await.unwrap();
+        assert!(device.0.session_present(), "another certificate of the same name");
+        assert_eq!(device.payload().await, "kept for it");
     }
 }
 

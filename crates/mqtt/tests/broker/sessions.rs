@@ -1,5 +1,6 @@
 //! Sessions that outlive connections, take-over, wills, keep-alive, refusals.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -159,6 +160,22 @@ async fn a_will_where_the_client_may_not_publish_refuses_the_connection() {
     }
 }
 
+/// A certificate was revoked between CONNECT and the end of the connection, and its will was published all
+/// the same.
+#[tokio::test]
+async fn a_will_is_not_published_when_its_client_may_not_any_more() {
+    let mut running = Running::routing().await;
+    let mut watcher = running.connect("watcher", Version::V5).await;
+    watcher.subscribe("will/#", QoS::AtLeastOnce).await.unwrap();
+    let device = Client::open(&with_will(running.options("device", Version::V5))).await.unwrap();
+    running.wills_forbidden.store(true, Ordering::Relaxed);
+    drop(device);
+    running.disconnected("device").await;
+    assert_eq!(watcher.payloads_so_far(&running.broker).await, Vec::<String>::new());
+    let stats = running.broker.stats();
+    assert_eq!((stats.messages_refused, stats.retained), (1, 0));
+}
+
 #[tokio::test]
 async fn credentials_are_checked() {
     for (version, wrong, unknown) in [(Version::V3_1_1, 4, 5), (Version::V5, 0x86, 0x87)] {
@@ -280,9 +297,22 @@ async fn sessions_and_connections_are_limited() {
     let _second = running.connect("2", Version::V5).await;
     let error = Client::open(&running.options("3", Version::V5)).await.map(|_| ()).unwrap_err();
     assert!(matches!(error, ClientError::ConnectRefused { code: 0x89 }), "{error:?}");
-    let _raw = Raw::open(running.address).await;
+    // Who says nothing gives way to who may say something.
+    let mut silent = Raw::open(running.address).await;
     let error = Client::open(&running.options("4", Version::V5)).await.map(|_| ()).unwrap_err();
-    assert!(matches!(error, ClientError::Closed | ClientError::Network(_)), "{error:?}");
+    assert!(matches!(error, ClientError::ConnectRefused { code: 0x89 }), "{error:?}");
+    assert_eq!(silent.rest().await, [0u8; 0]);
     first.0.publish("t", Bytes::new(), QoS::AtMostOnce, false).unwrap();
     first.0.flush().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_connected_gives_way_to_nobody() {
+    let config = BrokerConfig { connections_max: 2, ..BrokerConfig::default() };
+    let running = Running::start(config, true, None).await;
+    let mut first = running.connect("1", Version::V5).await;
+    let _second = running.connect("2", Version::V5).await;
+    let error = Client::open(&running.options("3", Version::V5)).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, ClientError::Closed | ClientError::Network(_)), "{error:?}");
+    first.publish_acked("t", "still there", false).await;
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,9 +36,10 @@ pub(crate) enum Heard {
 }
 
 /// Routes at once, or hands everything to the test. User `guest` with password `wrong` is refused;
-/// nobody may publish or subscribe below `forbidden/`.
+/// nobody may publish or subscribe below `forbidden/`, nor publish below `will/` once wills are forbidden.
 pub(crate) struct Told {
     heard: mpsc::UnboundedSender<Heard>,
+    wills_forbidden: Arc<AtomicBool>,
     answer_at_once: bool,
 }
 
@@ -51,7 +53,8 @@ impl Application for Told {
     }
 
     fn authorize_publish(&self, _: &ClientInfo, topic: &str) -> bool {
-        !topic.starts_with("forbidden/")
+        let forbidden = self.wills_forbidden.load(Ordering::Relaxed) && topic.starts_with("will/");
+        !forbidden && !topic.starts_with("forbidden/")
     }
 
     fn authorize_subscribe(&self, _: &ClientInfo, filter: &str) -> bool {
@@ -83,6 +86,7 @@ pub(crate) struct Running {
     pub(crate) broker: Broker,
     pub(crate) address: SocketAddr,
     pub(crate) heard: mpsc::UnboundedReceiver<Heard>,
+    pub(crate) wills_forbidden: Arc<AtomicBool>,
     stop: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<std::io::Result<()>>>,
 }
@@ -98,7 +102,9 @@ impl Running {
 
     pub(crate) async fn start(config: BrokerConfig, answer_at_once: bool, tls: Option<TlsServer>) -> Self {
         let (sender, heard) = mpsc::unbounded_channel();
-        let broker = Broker::new(config, Arc::new(Told { heard: sender, answer_at_once }));
+        let wills_forbidden = Arc::<AtomicBool>::default();
+        let told = Told { heard: sender, wills_forbidden: Arc::clone(&wills_forbidden), answer_at_once };
+        let broker = Broker::new(config, Arc::new(told));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -111,7 +117,7 @@ impl Running {
                 broker.serve(listener, tls, stopped).await
             }
         });
-        Self { broker, address, heard, stop: Some(stop), served: Some(served) }
+        Self { broker, address, heard, wills_forbidden, stop: Some(stop), served: Some(served) }
     }
 
     pub(crate) async fn stop(&mut self) {

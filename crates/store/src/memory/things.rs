@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::MemoryStore;
 use crate::shadows::{deleted, updated};
-use crate::{Entries, Entry, EntryChange, Outcome, Shadows, StoreError};
+use crate::{Entries, Entry, EntryChange, NAMED_SHADOWS_MAX, Outcome, Shadows, StoreError};
 
 impl MemoryStore {
     fn change<T>(&self, shadow: &ShadowId, change: impl FnOnce(&Stored) -> (Option<Stored>, T)) -> T {
@@ -33,7 +33,14 @@ impl Shadows for MemoryStore {
         update: Update,
         now_s: i64,
     ) -> Result<Outcome<Applied>, StoreError> {
-        Ok(self.change(shadow, |stored| updated(stored, &update, now_s)))
+        let has_room = shadow.name.is_none() || {
+            let inner = self.lock();
+            let present = |((thing, name), stored): (&(ThingName, Option<ShadowName>), &Stored)| {
+                *thing == shadow.thing && name.is_some() && matches!(stored, Stored::Present(_))
+            };
+            inner.shadows.iter().filter(|entry| present(*entry)).count() < NAMED_SHADOWS_MAX
+        };
+        Ok(self.change(shadow, |stored| updated(stored, has_room, &update, now_s)))
     }
 
     async fn delete_shadow(
@@ -58,6 +65,31 @@ impl Shadows for MemoryStore {
             (of == thing && matches!(stored, Stored::Present(_))).then(|| name.clone())
         });
         Ok(names.take(limit).collect())
+    }
+
+    async fn things_with(
+        &self,
+        name: &ShadowName,
+        after: Option<&ThingName>,
+        limit: usize,
+    ) -> Result<Vec<ThingName>, StoreError> {
+        let inner = self.lock();
+        let things = inner.shadows.iter().filter_map(|((thing, of), stored)| {
+            let present = of.as_ref() == Some(name) && matches!(stored, Stored::Present(_));
+            (present && after.is_none_or(|after| thing > after)).then(|| thing.clone())
+        });
+        Ok(things.take(limit).collect())
+    }
+
+    async fn forget_deleted(&self, before_s: i64, limit: usize) -> Result<usize, StoreError> {
+        let mut inner = self.lock();
+        let is_over = |stored: &Stored| matches!(stored, Stored::Deleted(deleted) if deleted.at_s < before_s);
+        let over = inner.shadows.iter().filter(|(_, stored)| is_over(stored));
+        let over: Vec<_> = over.map(|(key, _)| key.clone()).take(limit).collect();
+        for key in &over {
+            inner.shadows.remove(key);
+        }
+        Ok(over.len())
     }
 }
 

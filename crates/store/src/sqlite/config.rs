@@ -29,6 +29,8 @@ pub struct SqliteConfig {
     pub page_points_max: usize,
     /// The most series; a block that would bring more is refused.
     pub series_max: usize,
+    /// The most named shadows of one thing; an update that would make one more is refused.
+    pub named_shadows_max: usize,
     /// Bytes kept of messages that were set aside; beyond it the oldest go. Their counts stay.
     pub quarantine_bytes_max: u64,
     /// Bytes kept of one such message.
@@ -50,6 +52,7 @@ impl Default for SqliteConfig {
             readers: 2,
             page_points_max: 100_000,
             series_max: 1_000_000,
+            named_shadows_max: crate::NAMED_SHADOWS_MAX,
             quarantine_bytes_max: 16 << 20,
             quarantine_message_bytes_max: 128 << 10,
         }

@@ -20,6 +20,7 @@ pub(super) enum Command {
     Quarantine(Box<Refused>, Reply<()>),
     OwnStream(GatewayId, Timestamp, Reply<OwnStream>),
     Shadow(shadows::Change, Reply<()>),
+    Forget { before_s: i64, limit: usize, reply: Reply<usize> },
     Entries(Vec<EntryChange>, Reply<()>),
     Retain(Timestamp, Reply<Retained>),
     Flush(Reply<()>),

@@ -103,6 +103,11 @@ CREATE TABLE entry (
     PRIMARY KEY (kind, key)) WITHOUT ROWID;
 ";
 
+/// An earlier server of the same version works with it as well as without it.
+const DELETED_SHADOWS: &str = "
+CREATE INDEX IF NOT EXISTS shadow_deleted ON shadow (json_extract(document, '$.at_s')) WHERE NOT present;
+";
+
 /// Opens the file for the writer; makes the tables in an empty one. The sizes are those of
 /// the configuration.
 pub(super) fn open_writer(file: &Path, config: &SqliteConfig) -> Result<Connection, StoreError> {
@@ -122,6 +127,7 @@ pub(super) fn open_writer(file: &Path, config: &SqliteConfig) -> Result<Connecti
     }
     connection.pragma_update(None, "cache_size", -16_384)?;
     create(&mut connection)?;
+    connection.execute_batch(DELETED_SHADOWS)?;
     Ok(connection)
 }
 

@@ -14,12 +14,15 @@ use super::queue::Command;
 use crate::shadows::{deleted, updated};
 use crate::{Outcome, Shadows, StoreError};
 
-/// From what is stored to what is to be; nothing where nothing changes.
-type Work = Box<dyn FnOnce(&Stored) -> Option<Stored> + Send>;
+/// From what is stored, and whether the thing may have one more shadow, to what is to be stored; nothing where
+/// nothing changes.
+type Work = Box<dyn FnOnce(&Stored, bool) -> Option<Stored> + Send>;
 
 /// A shadow, and what is to be done with it.
 pub(super) struct Change {
     shadow: ShadowId,
+    /// Whether it may make the shadow.
+    makes: bool,
     work: Work,
 }
 
@@ -29,15 +32,38 @@ impl fmt::Debug for Change {
     }
 }
 
-/// Makes all of them, in their order; all are durable when this returns, or none.
-pub(super) fn write(connection: &mut Connection, changes: Vec<Change>) -> Result<(), StoreError> {
+/// Makes all of them, in their order; all are durable when this returns, or none. A thing has at most
+/// `named_max` named shadows.
+pub(super) fn write(
+    connection: &mut Connection,
+    changes: Vec<Change>,
+    named_max: usize,
+) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for Change { shadow, work } in changes {
-        if let Some(after) = work(&load(&transaction, &shadow)?) {
+    for Change { shadow, makes, work } in changes {
+        let stored = load(&transaction, &shadow)?;
+        let is_new = makes && shadow.name.is_some() && !matches!(stored, Stored::Present(_));
+        let has_room = !is_new || count_named(&transaction, &shadow.thing)? < named_max;
+        if let Some(after) = work(&stored, has_room) {
             save(&transaction, &shadow, &after)?;
         }
     }
     Ok(transaction.commit()?)
+}
+
+fn count_named(connection: &Connection, thing: &ThingName) -> Result<usize, StoreError> {
+    let count = "SELECT count(*) FROM shadow WHERE thing = ? AND name > '' AND present";
+    let count: i64 = connection.prepare_cached(count)?.query_row([thing.as_str()], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// Forgets at most `limit` shadows that were deleted before `before_s`.
+pub(super) fn forget(connection: &mut Connection, before_s: i64, limit: usize) -> Result<usize, StoreError> {
+    // As the index of deleted shadows has it, or else all shadows would be looked at.
+    let forget = "DELETE FROM shadow WHERE (thing, name) IN (SELECT thing, name FROM shadow
+        WHERE NOT present AND json_extract(document, '$.at_s') < ? LIMIT ?)";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    Ok(connection.prepare_cached(forget)?.execute(params![before_s, limit])?)
 }
 
 fn key(shadow: &ShadowId) -> (&str, &str) {
@@ -76,20 +102,22 @@ fn save(connection: &Connection, shadow: &ShadowId, stored: &Stored) -> Result<(
 }
 
 impl SqliteStore {
-    /// `change` says what is to be stored, if anything, and the answer.
+    /// `change` says what is to be stored, if anything, and the answer; `makes` is whether that may be a shadow
+    /// where there was none.
     async fn change<T: Send + 'static>(
         &self,
         shadow: &ShadowId,
-        change: impl FnOnce(&Stored) -> (Option<Stored>, T) + Send + 'static,
+        makes: bool,
+        change: impl FnOnce(&Stored, bool) -> (Option<Stored>, T) + Send + 'static,
     ) -> Result<T, StoreError> {
         let (sender, mut answer) = oneshot::channel();
-        let work: Work = Box::new(move |stored| {
-            let (after, answer) = change(stored);
+        let work: Work = Box::new(move |stored, has_room| {
+            let (after, answer) = change(stored, has_room);
             // Whoever asked may have gone; the change is made all the same.
             drop(sender.send(answer));
             after
         });
-        let change = Change { shadow: shadow.clone(), work };
+        let change = Change { shadow: shadow.clone(), makes, work };
         self.shared.queue.call(|reply| Command::Shadow(change, reply)).await?;
         answer.try_recv().map_err(|_| StoreError::Failed)
     }
@@ -99,7 +127,7 @@ impl SqliteStore {
 impl Shadows for SqliteStore {
     async fn shadow(&self, shadow: &ShadowId) -> Result<Stored, StoreError> {
         // In turn with the changes, so that it sees what was asked for before.
-        self.change(shadow, |stored| (None, stored.clone())).await
+        self.change(shadow, false, |stored, _| (None, stored.clone())).await
     }
 
     async fn update_shadow(
@@ -108,7 +136,7 @@ impl Shadows for SqliteStore {
         update: Update,
         now_s: i64,
     ) -> Result<Outcome<Applied>, StoreError> {
-        self.change(shadow, move |stored| updated(stored, &update, now_s)).await
+        self.change(shadow, true, move |stored, has_room| updated(stored, has_room, &update, now_s)).await
     }
 
     async fn delete_shadow(
@@ -118,7 +146,8 @@ impl Shadows for SqliteStore {
         now_s: i64,
     ) -> Result<Outcome<Value>, StoreError> {
         let name = shadow.to_string();
-        self.change(shadow, move |stored| deleted(stored, &name, client_token.as_deref(), now_s)).await
+        self.change(shadow, false, move |stored, _| deleted(stored, &name, client_token.as_deref(), now_s))
+            .await
     }
 
     async fn named_shadows(
@@ -140,5 +169,31 @@ impl Shadows for SqliteStore {
             })
         })
         .await
+    }
+
+    async fn things_with(
+        &self,
+        name: &ShadowName,
+        after: Option<&ThingName>,
+        limit: usize,
+    ) -> Result<Vec<ThingName>, StoreError> {
+        let after = after.map_or(String::new(), |thing| thing.as_str().to_owned());
+        let things =
+            "SELECT thing FROM shadow WHERE thing > ? AND name = ? AND present ORDER BY thing LIMIT ?";
+        let (name, limit) = (name.clone(), i64::try_from(limit).unwrap_or(i64::MAX));
+        self.query(move |shared| {
+            shared.with_reader(|connection| {
+                let mut statement = connection.prepare_cached(things)?;
+                let rows = statement
+                    .query_map(params![after, name.as_str(), limit], |row| row.get::<_, String>(0))?;
+                let things = rows.map(|thing| Ok(ThingName::new(&thing?).ok()));
+                things.filter_map(Result::transpose).collect()
+            })
+        })
+        .await
+    }
+
+    async fn forget_deleted(&self, before_s: i64, limit: usize) -> Result<usize, StoreError> {
+        self.shared.queue.call(|reply| Command::Forget { before_s, limit, reply }).await
     }
 }

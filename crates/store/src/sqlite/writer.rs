@@ -96,6 +96,10 @@ impl Writer {
         match command {
             Command::Write(block, reply) => self.write(vec![Call { block, reply }]),
             Command::Shadow(change, reply) => self.shadows(vec![(change, reply)]),
+            Command::Forget { before_s, limit, reply } => {
+                let result = self.guarded(|writer| shadows::forget(&mut writer.connection, before_s, limit));
+                answer(reply, result);
+            }
             Command::Entries(changes, reply) => {
                 let result = self.guarded(|writer| entries::write(&mut writer.connection, &changes));
                 answer(reply, result);
@@ -166,7 +170,8 @@ impl Writer {
             return;
         }
         let (changes, replies): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
-        let result = self.guarded(|writer| shadows::write(&mut writer.connection, changes));
+        let named_max = self.shared.config.named_shadows_max;
+        let result = self.guarded(|writer| shadows::write(&mut writer.connection, changes, named_max));
         let full = matches!(result, Err(StoreError::Full));
         for reply in replies {
             let error = || if full { StoreError::Full } else { StoreError::Failed };

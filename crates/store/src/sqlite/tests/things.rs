@@ -97,6 +97,79 @@ async fn pages_of_names(store: &impl Shadows) {
     assert!(store.named_shadows(&nobody, None, 9).await.unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn a_thing_has_so_many_named_shadows_and_no_more() {
+    let held = Held::new(SqliteConfig { named_shadows_max: 3, ..SqliteConfig::default() });
+    as_many_as_allowed(held.store(), 3).await;
+    as_many_as_allowed(&MemoryStore::new(), crate::NAMED_SHADOWS_MAX).await;
+}
+
+async fn as_many_as_allowed(store: &impl Shadows, max: usize) {
+    for number in 0..max {
+        set(store, &shadow("t", &format!("n{number}")), 1).await;
+    }
+    let one_more = || async {
+        let request = update(&json!({ "state": { "reported": { "n": 1 } } }));
+        store.update_shadow(&shadow("t", "more"), request, NOW).await.unwrap().map(|_| ())
+    };
+    assert_eq!(one_more().await, Err(Error::Crowded));
+    assert!(matches!(store.shadow(&shadow("t", "more")).await.unwrap(), Stored::Absent));
+    // Neither the classic one counts, nor other things, nor what is there already, nor what is deleted.
+    set(store, &shadow("t", ""), 1).await;
+    set(store, &shadow("u", "more"), 1).await;
+    assert_eq!(set(store, &shadow("t", "n0"), 2).await, 2);
+    store.delete_shadow(&shadow("t", "n1"), None, NOW).await.unwrap().unwrap();
+    assert_eq!(one_more().await, Ok(()));
+    let request = update(&json!({ "state": { "reported": { "n": 1 } } }));
+    let again = store.update_shadow(&shadow("t", "n1"), request, NOW).await.unwrap();
+    assert_eq!(again.unwrap_err(), Error::Crowded);
+}
+
+#[tokio::test]
+async fn what_was_deleted_long_ago_is_forgotten_and_nothing_else() {
+    forgets(&MemoryStore::new()).await;
+    let mut held = Held::new(SqliteConfig::default());
+    forgets(held.store()).await;
+    held.reopen();
+    assert_eq!(set(held.store(), &shadow("t", "a"), 1).await, 1);
+}
+
+async fn forgets(store: &impl Shadows) {
+    for (name, at_s) in [("a", NOW), ("b", NOW + 1), ("c", NOW + 2), ("d", NOW + 3)] {
+        set(store, &shadow("t", name), 1).await;
+        store.delete_shadow(&shadow("t", name), None, at_s).await.unwrap().unwrap();
+    }
+    set(store, &shadow("t", ""), 1).await;
+    assert_eq!(set(store, &shadow("t", "c"), 1).await, 2);
+    assert_eq!(store.forget_deleted(NOW + 3, 1).await.unwrap(), 1);
+    assert_eq!(store.forget_deleted(NOW + 3, 9).await.unwrap(), 1);
+    assert_eq!(store.forget_deleted(NOW + 3, 9).await.unwrap(), 0);
+    assert!(matches!(store.shadow(&shadow("t", "a")).await.unwrap(), Stored::Absent));
+    assert!(matches!(store.shadow(&shadow("t", "d")).await.unwrap(), Stored::Deleted(_)));
+    assert_eq!(value(store, &shadow("t", "c")).await, Some(json!(1)));
+}
+
+#[tokio::test]
+async fn things_are_listed_by_a_shadow_that_they_have() {
+    let held = Held::new(SqliteConfig::default());
+    things_page_by_page(held.store()).await;
+    things_page_by_page(&MemoryStore::new()).await;
+}
+
+async fn things_page_by_page(store: &impl Shadows) {
+    for thing in ["c", "a", "b", "gone"] {
+        set(store, &shadow(thing, "presence"), 1).await;
+    }
+    set(store, &shadow("d", "other"), 1).await;
+    set(store, &shadow("e", ""), 1).await;
+    store.delete_shadow(&shadow("gone", "presence"), None, NOW).await.unwrap().unwrap();
+    let presence = ShadowName::new("presence").unwrap();
+    let names = |things: &[ThingName]| things.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let first = store.things_with(&presence, None, 2).await.unwrap();
+    assert_eq!(names(&first), ["a", "b"]);
+    assert_eq!(names(&store.things_with(&presence, first.last(), 2).await.unwrap()), ["c"]);
+}
+
 fn entry(kind: &str, key: &str, value: &str) -> Entry {
     Entry { kind: kind.to_owned(), key: key.to_owned(), value: value.to_owned() }
 }
