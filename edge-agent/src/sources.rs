@@ -4,3 +4,4 @@ pub(crate) mod broker;
 pub(crate) mod http;
 pub(crate) mod listener;
 pub(crate) mod reader;
+mod thing;
