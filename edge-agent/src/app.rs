@@ -59,6 +59,10 @@ impl Agent {
         let remote = begin_remote(&base)?;
         let config = remote.as_ref().map_or_else(|| base.clone(), |(config, ..)| config.clone());
         let filter = config.check()?;
+        // What came from afar has said in its status what it lacks.
+        for broker in config.broker.iter().filter(|broker| broker.is_own()) {
+            broker.password()?;
+        }
         let note = recovered_note(&journal);
         let board = Board::new(note.counts.clone());
         let settled = note.settled.clone();
@@ -87,7 +91,7 @@ impl Agent {
         let heard = things_heard.into_iter().chain(commands_heard).chain(remote_heard);
         let office = Office::new(letters, heard.collect());
         let mut sources = Sources::default();
-        sources.run(&config.broker, config.gateway.id.as_str(), &reader)?;
+        sources.run(&config.broker, config.gateway.id.as_str(), &reader);
         let (uplink, course) = start_uplink(&config, &journal, &board, office, &stopping, &mut tasks)?;
         let (remote, sources) = match remote {
             Some((_, remote, driver)) => {

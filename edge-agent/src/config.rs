@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use bytesize::ByteSize;
 use fieldline_filter::Rule;
 use fieldline_journal::Policy;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 
 use crate::address::ServerAddress;
 use crate::mapping::Mapping;
+use crate::sources::password::{self, Place};
 
 pub use check::ConfigError;
 pub use commands::CommandsSettings;
@@ -120,8 +122,29 @@ pub struct BrokerSettings {
     pub client_id: Option<String>,
     /// A user name, where the broker wants one.
     pub username: Option<String>,
-    /// A file with the password.
+    /// A file with the password, read for each connection. In a configuration from afar it has to lie below
+    /// `remote.secrets_dir`, from where a relative path is taken.
     pub password_file: Option<PathBuf>,
+    /// Where that file may lie: said by who read the settings, not by the settings.
+    #[serde(skip)]
+    pub(crate) place: Place,
+}
+
+impl BrokerSettings {
+    /// Whether it stands in the gateway's own file.
+    pub(crate) fn is_own(&self) -> bool {
+        self.place == Place::Anywhere
+    }
+
+    /// The password, if there is one.
+    ///
+    /// # Errors
+    /// The file cannot be read, or does not lie where it may.
+    pub(crate) fn password(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        let path = self.password_file.as_ref();
+        let read = path.map(|path| password::read(path, &self.place)).transpose();
+        read.with_context(|| format!("broker {}", self.address))
+    }
 }
 
 /// What is accepted at all.

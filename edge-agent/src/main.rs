@@ -59,7 +59,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         None => {
             let path = arguments.config.context("say which configuration to use: --config agent.toml")?;
-            runtime.block_on(serve(settings::read(&path)?))
+            let mut config: Config = settings::read(&path)?;
+            config.remote.keep_secrets_beside(&path);
+            runtime.block_on(serve(config))
         }
         Some(Command::Check) => {
             let path = arguments.config.context("say which configuration to check: --config agent.toml")?;

@@ -9,6 +9,7 @@ mod document;
 mod driver;
 mod live;
 mod machine;
+mod report;
 mod state;
 mod store;
 #[cfg(test)]
@@ -43,7 +44,7 @@ pub struct RemoteState {
     pub is_trial: bool,
     /// What was not used last: its SHA-256, and why.
     pub refused: Option<(String, String)>,
-    /// Why the file of the state is not what it was.
+    /// Why the file of the state is not what it was, or what is committed is not in use as it stands.
     pub trouble: Option<String>,
 }
 

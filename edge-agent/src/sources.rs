@@ -3,4 +3,6 @@
 pub(crate) mod broker;
 pub(crate) mod http;
 pub(crate) mod listener;
+pub(crate) mod password;
 pub(crate) mod reader;
+mod thing;

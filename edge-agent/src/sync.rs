@@ -12,6 +12,8 @@ mod state;
 mod uplink;
 
 pub(crate) use backoff::Backoff;
+#[cfg(test)]
+pub(crate) use post::Letter;
 pub(crate) use post::{Correspondent, Office, Post, post};
 pub(crate) use state::UplinkBoard;
 pub use state::UplinkState;

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use fieldline_journal::DiskFs;
 use fieldline_model::{GatewayId, ShadowId, ShadowOperation, ShadowPart, ShadowTopic, ThingName};
-use fieldline_mqtt::{Broker, ClientInfo, Message, PublishError, Receipt, Routing};
+use fieldline_mqtt::{Broker, ClientInfo, Identity, Message, PublishError, Receipt, Routing};
 use fieldline_shadow::{Error, Turn, Turns};
 use tokio::sync::oneshot;
 
@@ -34,7 +34,7 @@ use self::worker::Worker;
 use crate::config::ThingsSettings;
 use crate::sync::{Correspondent, Post};
 
-pub(crate) use access::is_own;
+pub(crate) use access::{is_own, is_thing};
 pub use machine::Shadows;
 
 /// A request that is larger than this is refused unread, in bytes: a shadow has at most 8 KiB.
@@ -192,8 +192,13 @@ impl Correspondent for Things {
     }
 }
 
-/// The name that the client's certificate vouches for; none without a certificate, `""` for a certificate
-/// without a name.
+/// The thing that the client's certificate vouches for; none without a certificate, `""` for one that names no
+/// thing.
 pub(crate) fn name(client: &ClientInfo) -> Option<&str> {
-    client.identity.as_ref().map(|identity| identity.common_name.as_deref().unwrap_or_default())
+    client.identity.as_ref().map(|identity| thing(identity).unwrap_or_default())
+}
+
+/// The thing that a certificate names.
+pub(crate) fn thing(identity: &Identity) -> Option<&str> {
+    identity.common_name.as_deref().filter(|name| is_thing(name))
 }

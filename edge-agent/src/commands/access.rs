@@ -70,6 +70,10 @@ mod tests {
             assert_eq!(may_subscribe(&gateway, Some("press-4"), filter), own, "{filter}");
             assert_eq!(may_subscribe(&gateway, None, filter), local, "{filter} without a certificate");
         }
+        for name in ["+", "#", "press-4/x"] {
+            let filter = format!("$aws/commands/things/{name}/executions/#");
+            assert!(!may_subscribe(&gateway, Some(name), &filter), "{name} is no thing");
+        }
         assert_eq!(watched(table[0].0), ThingName::new("press-4").ok());
         assert_eq!(watched(table[4].0), None);
     }

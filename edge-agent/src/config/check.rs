@@ -69,6 +69,15 @@ impl Config {
             let remedy = "it a TLS proxy on this machine";
             return Err(ConfigError::Exposed { key: "http.listen", address, remedy });
         }
+        // A password would go out in the clear to where TLS is expected.
+        if let Some(broker) = self.broker.iter().find(|broker| broker.address.tls) {
+            let (key, value) = ("broker.address", broker.address.to_string());
+            return Err(ConfigError::Limit {
+                key,
+                value,
+                expected: "must be mqtt://, TLS is not spoken there",
+            });
+        }
         let maps = self.map.iter().map(|map| ("map.topic", &map.topic));
         let sources =
             self.broker.iter().flat_map(|broker| broker.topics.iter().map(|topic| ("broker.topics", topic)));

@@ -74,6 +74,7 @@ fn impossible_settings_are_refused_by_key() {
         ("[sync]\nkeep_alive = \"0s\"", "sync.keep_alive"),
         (AWS_TOO_SLOW, "sync.keep_alive"),
         ("[journal]\nsegment_bytes = 10", "journal.segment_bytes"),
+        ("[[broker]]\naddress = \"mqtts://x\"\ntopics = [\"a\"]", "broker.address"),
         ("[[map]]\ntopic = \"a#\"\ndevice = \"x\"", "map.topic"),
         ("[[filter]]\ndeadband = -1", "filter 1"),
         ("[sync]\nserver = \"mqtts://x:1\"", "sync.tls.ca"),

@@ -36,8 +36,23 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 /// keys of `sync` and `limits` that of its keys.
 ///
 /// # Errors
-/// What is wrong with it, for a person.
+/// What is wrong with it, for a person; also a file that it needs and that cannot be read.
 pub(crate) fn lay_over(base: &Config, document: &Value) -> Result<Config, String> {
+    let config = lay_over_unread(base, document)?;
+    if let Some(server) = &config.sync.server {
+        Uplink::options(&config.gateway.id, server, &config.sync).map_err(|error| format!("{error:#}"))?;
+    }
+    for broker in &config.broker {
+        broker.password().map_err(|error| format!("{error:#}"))?;
+    }
+    Ok(config)
+}
+
+/// The same, without a look at the files that it needs: they were there when it was committed.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub(crate) fn lay_over_unread(base: &Config, document: &Value) -> Result<Config, String> {
     let Value::Object(sections) = document else {
         return Err("a configuration is an object of sections".to_owned());
     };
@@ -47,7 +62,7 @@ pub(crate) fn lay_over(base: &Config, document: &Value) -> Result<Config, String
             "filter" => config.filter = read::<Vec<Rule>>(name, value)?,
             "rules" => config.rules = read::<Vec<AlarmRule>>(name, value)?,
             "map" => config.map = read::<Vec<Mapping>>(name, value)?,
-            "broker" => config.broker = read::<Vec<BrokerSettings>>(name, value)?,
+            "broker" => config.broker = brokers(base, read(name, value)?),
             "limits" => read::<Limits>(name, value)?.lay_over(&mut config),
             "sync" => read::<Sync>(name, value)?.lay_over(&mut config),
             local if LOCAL.contains(&local) => {
@@ -60,11 +75,18 @@ pub(crate) fn lay_over(base: &Config, document: &Value) -> Result<Config, String
         }
     }
     config.check().map_err(|error| error.to_string())?;
-    // Also the files of certificates have to be there, and to be what they should be.
-    if let Some(server) = &config.sync.server {
-        Uplink::options(&config.gateway.id, server, &config.sync).map_err(|error| format!("{error:#}"))?;
+    // A configuration is committed when its server was reached: that has to be one that showed a certificate.
+    let speaks_tls = |config: &Config| config.sync.server.as_ref().is_some_and(|server| server.tls);
+    if speaks_tls(base) && !speaks_tls(&config) {
+        return Err("sync.server: must be mqtts://, as in the gateway's own file".to_owned());
     }
     Ok(config)
+}
+
+/// What they read goes out to whom they name, so it has to lie where it was put for that.
+fn brokers(base: &Config, brokers: Vec<BrokerSettings>) -> Vec<BrokerSettings> {
+    let place = base.remote.place();
+    brokers.into_iter().map(|broker| BrokerSettings { place: place.clone(), ..broker }).collect()
 }
 
 fn read<T: DeserializeOwned>(section: &str, value: &Value) -> Result<T, String> {
@@ -202,6 +224,39 @@ mod tests {
             let error = lay_over(&base, &document).unwrap_err();
             assert!(error.contains(word), "{document}: {error}");
         }
+    }
+
+    /// A broker of an attacker, who would be sent any file of this machine as its password.
+    #[test]
+    fn a_password_comes_out_of_the_folder_of_secrets_only() {
+        let root = tempfile::tempdir().unwrap();
+        let key = root.path().join("gateway.key");
+        std::fs::create_dir(root.path().join("secrets")).unwrap();
+        std::fs::write(&key, "private").unwrap();
+        std::fs::write(root.path().join("secrets/plc"), "open sesame").unwrap();
+        let broker = |path: &str| json!({ "broker": [{ "address": "mqtt://x", "topics": ["a"], "password_file": path }] });
+        let mut base = Config::default();
+        let error = lay_over(&base, &broker("plc")).unwrap_err();
+        assert!(error.contains("remote.secrets_dir is not set"), "{error}");
+        base.remote.keep_secrets_beside(&root.path().join("agent.toml"));
+        for path in ["../gateway.key", "nothing", key.to_str().unwrap()] {
+            let error = lay_over(&base, &broker(path)).unwrap_err();
+            assert!(error.contains("is no file in remote.secrets_dir"), "{path}: {error}");
+        }
+        let config = lay_over(&base, &broker("plc")).unwrap();
+        assert_eq!(config.broker[0].password().unwrap().unwrap(), b"open sesame");
+        // Also what was committed before is not read from elsewhere.
+        assert!(lay_over_unread(&base, &broker("../gateway.key")).unwrap().broker[0].password().is_err());
+    }
+
+    #[test]
+    fn a_server_that_needs_no_certificate_does_not_take_the_place_of_one_that_does() {
+        let base: Config = settings::parse("[sync]\nserver = \"mqtts://a\"\ntls.ca = \"ca.pem\"").unwrap();
+        let server = |address: &str| lay_over_unread(&base, &json!({ "sync": { "server": address } }));
+        assert!(server("mqtt://b").unwrap_err().contains("must be mqtts://"));
+        assert!(server("mqtts://b").is_ok());
+        let plain: Config = settings::parse("[sync]\nserver = \"mqtt://a\"").unwrap();
+        assert!(lay_over_unread(&plain, &json!({ "sync": { "server": "mqtt://b" } })).is_ok());
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! What drives the machine: messages, the clock, the disk, and the agent that the steps change.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,10 +16,10 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::desired::Desired;
-use super::document::lay_over;
-use super::live::Live;
-use super::machine::{Machine, Step};
-use super::state::State;
+use super::document::{lay_over, lay_over_unread};
+use super::live::{Configurable, Live};
+use super::machine::{Lack, Machine, Step};
+use super::state::{Known, State};
 use super::store::Store;
 use super::{Event, Remote, RemoteState};
 use crate::config::Config;
@@ -28,24 +32,19 @@ use crate::sync::{Post, stopped};
 pub(crate) fn begin(config: &Config, fs: Arc<dyn Fs>) -> anyhow::Result<(Config, Arc<Remote>, Driver)> {
     let store = Store::new(fs, config.data.join("config"));
     let folder = |path: &Path| format!("cannot use the folder {}", path.display());
-    let (saved, mut trouble) = store.load().with_context(|| folder(&config.data.join("config")))?;
+    let (saved, trouble) = store.load().with_context(|| folder(&config.data.join("config")))?;
     let base = config.clone();
     let check = Box::new(move |document: &Value| lay_over(&base, document).map(drop));
-    let (machine, steps) = Machine::new(saved.clone(), check, config.remote.confirm_within);
+    let run = getrandom::u32().unwrap_or_else(|_| std::process::id());
+    let (machine, steps) = Machine::new(saved.clone(), check, config.remote.confirm_within, run);
     let (remote, events) = Remote::new(config.gateway.id.clone());
     let shown = Arc::clone(&remote.shown);
-    let mut driver = Driver { machine, saved, store, events, shown, trouble: None, began: Instant::now() };
+    let (used, began) = (Known::nothing(), Instant::now());
+    let mut driver = Driver { machine, saved, used, store, events, shown, trouble, began };
     for step in steps {
         driver.save(&step);
     }
-    let effective = driver.machine.state().effective().document.clone();
-    let started = lay_over(config, &effective).unwrap_or_else(|reason| {
-        // The gateway's own file has changed since.
-        tracing::error!(reason, "the configuration from afar cannot be used any more");
-        trouble = Some(format!("the configuration from afar cannot be used any more: {reason}"));
-        config.clone()
-    });
-    driver.trouble = trouble;
+    let started = driver.start_with(config);
     driver.show();
     Ok((started, Arc::new(remote), driver))
 }
@@ -55,14 +54,39 @@ pub(crate) struct Driver {
     machine: Machine,
     /// As it is on disk.
     saved: State,
+    /// What is in use.
+    used: Known,
     store: Store,
     events: mpsc::Receiver<Event>,
     shown: Arc<Mutex<RemoteState>>,
+    /// Of the file of the state.
     trouble: Option<String>,
     began: Instant,
 }
 
 impl Driver {
+    /// What the agent starts with: as much as can be used of what counts. The gateway's own file may have changed
+    /// since it was committed, or a file be gone, and readings have to be taken all the same.
+    fn start_with(&mut self, own: &Config) -> Config {
+        let effective = self.machine.state().effective().clone();
+        let (config, lack) = match lay_over_unread(own, &effective.document) {
+            Ok(config) => {
+                let lacking = lay_over(own, &effective.document).err().map(Lack::Incomplete);
+                // What the gateway's own file lacks is told by whoever needs it.
+                (config, lacking.filter(|_| effective.sha256 != Known::nothing().sha256))
+            }
+            Err(reason) => (own.clone(), Some(Lack::Unused(reason))),
+        };
+        if let Some(lack) = &lack {
+            tracing::error!(?lack, "the configuration from afar cannot be used as it stands");
+            self.machine.lacks(lack.clone(), Duration::ZERO);
+        }
+        if !matches!(lack, Some(Lack::Unused(_))) {
+            self.used = effective;
+        }
+        config
+    }
+
     /// Runs until told to stop.
     pub(crate) async fn run(mut self, mut live: Live, post: Post, mut stop: watch::Receiver<bool>) {
         let shadow = shadow(&live.base.gateway.id);
@@ -76,17 +100,18 @@ impl Driver {
             };
             let steps = tokio::select! {
                 () = stopped(&mut stop) => break,
-                Some(event) = self.events.recv() => self.look_at(event, &live.base.gateway.id),
+                Some(event) = self.events.recv() => {
+                    self.look_at(event, &live.base.gateway.id, self.began.elapsed())
+                }
                 () = asleep => self.machine.tick(self.began.elapsed()),
             };
-            self.act(steps, &mut live, &post, &shadow);
+            self.act(steps, &mut live, &post, &shadow, self.began.elapsed());
             self.show();
         }
         live.sources.stop().await;
     }
 
-    fn look_at(&mut self, event: Event, gateway: &GatewayId) -> Vec<Step> {
-        let now = self.began.elapsed();
+    fn look_at(&mut self, event: Event, gateway: &GatewayId, now: Duration) -> Vec<Step> {
         match event {
             Event::Up(generation) => self.machine.up(generation, now),
             Event::Down => {
@@ -109,7 +134,8 @@ impl Driver {
         match (topic.operation, topic.part) {
             (ShadowOperation::Get, ShadowPart::Accepted) => {
                 let desired = Desired::of(&document["state"]["desired"], gateway);
-                self.machine.desired(desired, document["version"].as_u64().unwrap_or_default(), now)
+                let version = document["version"].as_u64().unwrap_or_default();
+                self.machine.desired(desired, version, token, now)
             }
             // There is no such shadow: nothing is desired.
             (ShadowOperation::Get, ShadowPart::Rejected) if document["code"] == 404 => {
@@ -130,23 +156,29 @@ impl Driver {
     }
 
     /// Does the steps; what follows a save that failed is left out.
-    fn act(&mut self, steps: Vec<Step>, live: &mut Live, post: &Post, shadow: &ShadowId) {
-        let applies = steps.iter().any(|step| matches!(step, Step::Apply(_)));
+    fn act(
+        &mut self,
+        steps: Vec<Step>,
+        live: &mut impl Configurable,
+        post: &Post,
+        shadow: &ShadowId,
+        now: Duration,
+    ) {
+        let mut steps = VecDeque::from(steps);
         let topic = |operation| {
             let topic = ShadowTopic { shadow: shadow.clone(), operation, part: ShadowPart::Request };
             topic.to_string()
         };
-        for step in steps {
+        while let Some(step) = steps.pop_front() {
             match &step {
                 Step::Save(_) | Step::Forget(_) => {
                     if !self.save(&step) && matches!(step, Step::Save(_)) {
-                        return self.machine.not_saved(self.saved.clone(), applies, self.began.elapsed());
+                        let applies = steps.iter().any(|step| matches!(step, Step::Apply(_)));
+                        return self.machine.not_saved(self.saved.clone(), applies, now);
                     }
                 }
-                Step::Apply(document) => match live.apply(document, self.machine.generation()) {
-                    Ok(()) => tracing::info!(sha256 = self.machine.state().effective().sha256, "configured"),
-                    Err(error) => tracing::error!(error = format!("{error:#}"), "cannot be configured"),
-                },
+                // There is one at most, and another only after it has failed: what is tried is given up, once.
+                Step::Apply(document) => steps.extend(self.apply(document, live, now)),
                 Step::Get(token) => {
                     let request = json!({ "clientToken": token }).to_string();
                     post.publish(topic(ShadowOperation::Get), request);
@@ -159,6 +191,22 @@ impl Driver {
                 Step::Listen(topic) => {
                     post.subscribe(vec![topic.clone()]);
                 }
+            }
+        }
+    }
+
+    fn apply(&mut self, document: &Value, live: &mut impl Configurable, now: Duration) -> Vec<Step> {
+        match live.apply(document, self.machine.generation()) {
+            Ok(()) => {
+                self.used = self.machine.state().effective().clone();
+                tracing::info!(sha256 = self.used.sha256, "configured");
+                self.machine.in_use(now);
+                Vec::new()
+            }
+            Err(error) => {
+                let reason = format!("{error:#}");
+                tracing::error!(error = reason, "cannot be configured");
+                self.machine.not_in_use(reason, now)
             }
         }
     }
@@ -180,14 +228,18 @@ impl Driver {
 
     fn show(&self) {
         let state = self.machine.state();
-        let effective = state.effective();
-        let own = effective.document.as_object().is_none_or(serde_json::Map::is_empty);
+        let own = self.used.document.as_object().is_none_or(serde_json::Map::is_empty);
+        let lack = self.machine.lack().map(|lack| match lack {
+            Lack::Unused(reason) => format!("the configuration from afar cannot be used: {reason}"),
+            Lack::Incomplete(reason) => format!("the configuration from afar lacks something: {reason}"),
+        });
+        let troubles: Vec<String> = self.trouble.iter().cloned().chain(lack).collect();
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = RemoteState {
-            sha256: (!own).then(|| effective.sha256.clone()),
-            version: effective.version,
+            sha256: (!own).then(|| self.used.sha256.clone()),
+            version: self.used.version,
             is_trial: state.trial.is_some(),
             refused: state.refused.as_ref().map(|refused| (refused.sha256.clone(), refused.reason.clone())),
-            trouble: self.trouble.clone(),
+            trouble: (!troubles.is_empty()).then(|| troubles.join("; ")),
         };
     }
 }

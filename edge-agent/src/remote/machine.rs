@@ -1,12 +1,14 @@
 //! What is done about what the shadow desires: validated, tried, and committed only when the gateway has
 //! reached the server with it. Pure: messages, the state of the link and the time come in, steps go out.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::desired::{Desired, Reference};
 use super::document::{digest, hexadecimal};
+use super::report::{brief, refusal, report};
 use super::state::{Known, Refused, State, Trial, Verdict};
 
 /// A configuration may be cut short so often while it is tried: a power cut is bad luck, two are a habit.
@@ -15,6 +17,10 @@ const STARTS_MAX: u32 = 2;
 const FETCH_WITHIN: Duration = Duration::from_secs(60);
 /// After so long without an answer a get or a report is repeated.
 const REPEAT_AFTER: Duration = Duration::from_secs(15);
+/// After so long what could not be put to use is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(15);
+/// So many tokens of reports are remembered whose echo has not come.
+const TOKENS_MAX: usize = 16;
 
 /// What is to be done, in this order.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +42,15 @@ pub(crate) enum Step {
 /// Whether a document can be used; what is wrong with it.
 pub(crate) type Check = Box<dyn Fn(&Value) -> Result<(), String> + Send>;
 
+/// Why what counts is not in use as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// It is not in use at all.
+    Unused(String),
+    /// It is in use but for what this says.
+    Incomplete(String),
+}
+
 /// The machine. Times are since some beginning.
 pub(crate) struct Machine {
     /// As it was last saved.
@@ -52,15 +67,24 @@ pub(crate) struct Machine {
     report: Option<(Value, Option<String>)>,
     /// A get without an answer, or a report, is repeated then.
     repeat: Option<Duration>,
+    /// Tells the tokens of this run from those of others.
+    run: u32,
     tokens: u64,
+    /// Those of reports whose echo has not come.
+    told: VecDeque<String>,
     /// The newest version of the shadow that was looked at.
     seen: u64,
+    /// The last get that was sent.
+    asked: Option<String>,
+    lack: Option<Lack>,
+    /// What counts is put to use again then.
+    again: Option<Duration>,
 }
 
 impl Machine {
     /// Goes on from what was saved: the configuration to begin with is that of [`Machine::state`], after the
-    /// steps are done.
-    pub(crate) fn new(saved: State, check: Check, confirm_within: Duration) -> (Self, Vec<Step>) {
+    /// steps are done. `run` is another number for each start.
+    pub(crate) fn new(saved: State, check: Check, confirm_within: Duration, run: u32) -> (Self, Vec<Step>) {
         let mut machine = Self {
             state: saved,
             check,
@@ -71,8 +95,13 @@ impl Machine {
             fetching: None,
             report: None,
             repeat: None,
+            run,
             tokens: 0,
+            told: VecDeque::new(),
             seen: 0,
+            asked: None,
+            lack: None,
+            again: None,
         };
         let steps = machine.begin();
         (machine, steps)
@@ -86,6 +115,48 @@ impl Machine {
     /// Which configuration is in use, counted from the start.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Why what counts is not in use as it stands; none if it is.
+    pub(crate) fn lack(&self) -> Option<&Lack> {
+        self.lack.as_ref()
+    }
+
+    /// The agent has started without what counts, or without a part of it.
+    pub(crate) fn lacks(&mut self, lack: Lack, now: Duration) {
+        self.lack = Some(lack);
+        self.again = Some(now + AGAIN_AFTER);
+    }
+
+    /// What counts is in use. A file that what is committed needs may have gone since.
+    pub(crate) fn in_use(&mut self, now: Duration) {
+        self.again = None;
+        let before = self.lack.take();
+        if self.state.trial.is_some() {
+            return;
+        }
+        if let Err(reason) = (self.check)(&self.state.committed.document) {
+            self.lacks(Lack::Incomplete(reason), now);
+        }
+        if self.lack != before {
+            self.report = Some((self.standing(self.state.committed.version), None));
+        }
+    }
+
+    /// A [`Step::Apply`] has failed, and what was in use before still is. What is tried is given up; what is committed
+    /// is tried again until it works.
+    pub(crate) fn not_in_use(&mut self, reason: String, now: Duration) -> Vec<Step> {
+        self.generation -= 1;
+        if let Some(trial) = self.state.trial.clone() {
+            self.refuse(&trial.known, Verdict::Rejected, reason);
+            return self.give_up();
+        }
+        self.lacks(Lack::Unused(reason), now);
+        let said = self.standing(self.state.committed.version);
+        if self.report.as_ref().is_none_or(|(known, _)| *known != said) {
+            self.report = Some((said, None));
+        }
+        self.tell(now)
     }
 
     fn begin(&mut self) -> Vec<Step> {
@@ -122,7 +193,7 @@ impl Machine {
         if let Some((_, token)) = &mut self.report {
             *token = None;
         }
-        if generation == self.generation
+        if self.has_reached()
             && let Some(trial) = &self.state.trial
         {
             self.report = Some((report("trying", &trial.known, None), None));
@@ -139,7 +210,7 @@ impl Machine {
     /// When [`Machine::tick`] has something to do.
     pub(crate) fn wake(&self) -> Option<Duration> {
         let fetch = self.fetching.as_ref().map(|(_, _, until)| *until);
-        [self.deadline, self.repeat, fetch].into_iter().flatten().min()
+        [self.deadline, self.repeat, self.again, fetch].into_iter().flatten().min()
     }
 
     pub(crate) fn tick(&mut self, now: Duration) -> Vec<Step> {
@@ -156,6 +227,15 @@ impl Machine {
             let reason = format!("nothing came on {}", reference.topic);
             steps.extend(self.reject(reference.sha256, version, reason));
         }
+        if self.again.take_if(|at| *at <= now).is_some() {
+            match self.lack {
+                Some(Lack::Incomplete(_)) => self.in_use(now),
+                _ => {
+                    self.generation += 1;
+                    steps.push(Step::Apply(self.state.effective().document.clone()));
+                }
+            }
+        }
         if self.repeat.is_some_and(|at| at <= now) {
             self.repeat = None;
             steps.extend(self.get(now));
@@ -167,14 +247,30 @@ impl Machine {
         steps
     }
 
-    /// The shadow says that it has changed, in a message that is not the echo of a report.
+    /// The shadow says that it has changed: it is asked for, unless this is the echo of a report.
     pub(crate) fn changed(&mut self, token: Option<&str>, now: Duration) -> Vec<Step> {
-        if token.is_some_and(|token| self.is_own(token)) { Vec::new() } else { self.get(now) }
+        match self.told.iter().position(|told| Some(told.as_str()) == token) {
+            // Each has one echo: whoever uses the same token after it is somebody else.
+            Some(at) => {
+                self.told.remove(at);
+                Vec::new()
+            }
+            None => self.get(now),
+        }
     }
 
-    /// The answer to a get: what is desired, and the shadow's version.
-    pub(crate) fn desired(&mut self, desired: Desired, version: u64, now: Duration) -> Vec<Step> {
-        if version < self.seen {
+    /// The answer to a get: what is desired, and the shadow's version. The answer to the last get of this gateway
+    /// counts as it is: a server that was restored from a backup counts anew from there, and so does a new shadow. Of
+    /// any other, one of an older version has come late.
+    pub(crate) fn desired(
+        &mut self,
+        desired: Desired,
+        version: u64,
+        token: Option<&str>,
+        now: Duration,
+    ) -> Vec<Step> {
+        let is_own = token.is_some() && self.asked.as_deref() == token;
+        if version < self.seen && !is_own {
             return Vec::new();
         }
         self.seen = version;
@@ -204,7 +300,7 @@ impl Machine {
     /// There is no shadow: nothing is desired, whatever was before.
     pub(crate) fn forgotten(&mut self, now: Duration) -> Vec<Step> {
         self.seen = 0;
-        self.desired(Desired::Document(Value::Object(serde_json::Map::new())), 0, now)
+        self.desired(Desired::Document(Value::Object(serde_json::Map::new())), 0, None, now)
     }
 
     /// What lay beside the shadow.
@@ -232,7 +328,7 @@ impl Machine {
         }
         self.report = None;
         self.repeat = None;
-        let reached = self.link == Some(self.generation);
+        let reached = self.has_reached();
         let Some(trial) = self.state.trial.take_if(|_| reached) else { return Vec::new() };
         self.deadline = None;
         self.report = Some((report("applied", &trial.known, None), None));
@@ -251,6 +347,7 @@ impl Machine {
         self.deadline = self.state.trial.as_ref().map(|_| now + self.confirm_within);
         self.report = self.state.trial.as_ref().map(|trial| (report("trying", &trial.known, None), None));
         self.repeat = Some(now + REPEAT_AFTER);
+        self.again = self.lack.as_ref().map(|_| now + AGAIN_AFTER);
     }
 
     fn wanted(&mut self, known: Known, now: Duration) -> Vec<Step> {
@@ -264,6 +361,7 @@ impl Machine {
         self.state.trial = Some(Trial { known, starts: 1 });
         self.deadline = Some(now + self.confirm_within);
         self.report = None;
+        self.again = None;
         self.generation += 1;
         vec![Step::Save(self.state.clone()), Step::Apply(self.state.effective().document.clone())]
     }
@@ -285,12 +383,8 @@ impl Machine {
         if self.state.trial.is_some() {
             return Vec::new();
         }
-        let known = Known { version, ..self.state.committed.clone() };
         let refused = self.state.refused.take_if(|refused| refused.sha256 != sha256);
-        self.report = Some(match &self.state.refused {
-            Some(refused) => (refusal(refused), None),
-            None => (report("applied", &known, None), None),
-        });
+        self.report = Some((self.standing(version), None));
         match (trial, refused) {
             (Some(_), _) => self.give_up(),
             // It may be tried again once it is desired anew.
@@ -307,6 +401,7 @@ impl Machine {
     }
 
     fn refuse(&mut self, known: &Known, verdict: Verdict, reason: String) {
+        let reason = brief(&reason);
         let refused = Refused { sha256: known.sha256.clone(), version: known.version, verdict, reason };
         self.report = Some((refusal(&refused), None));
         self.state.refused = Some(refused);
@@ -316,6 +411,7 @@ impl Machine {
 
     fn give_up(&mut self) -> Vec<Step> {
         self.deadline = None;
+        self.again = None;
         self.generation += 1;
         vec![Step::Forget(self.state.clone()), Step::Apply(self.state.effective().document.clone())]
     }
@@ -325,7 +421,9 @@ impl Machine {
             return Vec::new();
         }
         self.repeat = Some(now + REPEAT_AFTER);
-        vec![Step::Get(self.token())]
+        let token = self.token();
+        self.asked = Some(token.clone());
+        vec![Step::Get(token)]
     }
 
     /// Tells what there is to tell and was not told on this connection. Of a trial nothing is told but on a
@@ -338,30 +436,36 @@ impl Machine {
         let said = said.clone();
         let token = self.token();
         self.report = Some((said.clone(), Some(token.clone())));
+        self.told.truncate(TOKENS_MAX - 1);
+        self.told.push_front(token.clone());
         self.repeat = Some(now + REPEAT_AFTER);
         vec![Step::Report(said, token)]
     }
 
     fn token(&mut self) -> String {
         self.tokens += 1;
-        format!("config-{}", self.tokens)
+        format!("config-{:08x}-{}", self.run, self.tokens)
     }
 
-    fn is_own(&self, token: &str) -> bool {
-        token.strip_prefix("config-").is_some_and(|number| number.parse::<u64>().is_ok())
+    /// Whether there is a connection that was made with what counts.
+    fn has_reached(&self) -> bool {
+        self.link == Some(self.generation) && !matches!(self.lack, Some(Lack::Unused(_)))
     }
-}
 
-/// `{"status", "version", "sha256", "reason"}`; a reason that is null takes away the one before.
-fn report(status: &str, known: &Known, reason: Option<&str>) -> Value {
-    json!({ "status": status, "version": known.version, "sha256": known.sha256, "reason": reason })
-}
-
-fn refusal(refused: &Refused) -> Value {
-    json!({
-        "status": refused.verdict, "version": refused.version, "sha256": refused.sha256,
-        "reason": refused.reason,
-    })
+    /// What there is to tell while nothing is tried: of what was refused, or of what is committed.
+    fn standing(&self, version: u64) -> Value {
+        let committed = Known { version, ..self.state.committed.clone() };
+        match (&self.state.refused, &self.lack) {
+            (Some(refused), None) => refusal(refused),
+            (Some(refused), Some(Lack::Unused(lack) | Lack::Incomplete(lack))) => {
+                let reason = format!("{}; and what is committed cannot be used: {lack}", refused.reason);
+                refusal(&Refused { reason, ..refused.clone() })
+            }
+            (None, None) => report("applied", &committed, None),
+            (None, Some(Lack::Unused(reason))) => report("rejected", &committed, Some(reason)),
+            (None, Some(Lack::Incomplete(reason))) => report("applied", &committed, Some(reason)),
+        }
+    }
 }
 
 fn read(reference: &Reference, payload: &[u8]) -> Result<Value, String> {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::desired::Desired;
-use super::machine::{Machine, Step};
+use super::machine::{Lack, Machine, Step};
 use super::state::{Known, State, Trial, Verdict};
 use super::store::Store;
 
@@ -25,7 +25,7 @@ fn machine(saved: State) -> (Machine, Vec<Step>) {
         None => Ok(()),
         Some(_) => Err("it is bad".to_owned()),
     };
-    Machine::new(saved, Box::new(check), WITHIN)
+    Machine::new(saved, Box::new(check), WITHIN, 7)
 }
 
 fn document(name: &str) -> Value {
@@ -33,7 +33,7 @@ fn document(name: &str) -> Value {
 }
 
 fn desire(machine: &mut Machine, wanted: &Value, version: u64, now: Duration) -> Vec<Step> {
-    machine.desired(Desired::Document(wanted.clone()), version, now)
+    machine.desired(Desired::Document(wanted.clone()), version, None, now)
 }
 
 fn reported(steps: &[Step]) -> Option<(&Value, &str)> {
@@ -75,7 +75,7 @@ fn a_configuration_is_committed_when_the_server_was_reached_with_it() {
     let expected = State { trial: Some(trial), ..State::default() };
     assert_eq!(steps, [Step::Save(expected), Step::Apply(a.clone())], "first written, then used");
     // The connection that was there before proves nothing.
-    assert_eq!(machine.accepted("config-1", seconds(3)), []);
+    assert_eq!(machine.accepted("config-00000007-1", seconds(3)), []);
     assert!(reported(&machine.up(0, seconds(4))).is_none());
     machine.down();
     let steps = machine.up(1, seconds(5));
@@ -158,20 +158,20 @@ fn a_large_document_is_fetched_and_checked() {
     let topic = format!("fieldline/gw/config/{sha256}");
     let reference = json!({ "topic": topic, "sha256": sha256, "bytes": text.len() });
     let wanted = Desired::of(&json!({ "config_ref": reference }), &gateway);
-    assert_eq!(machine.desired(wanted.clone(), 2, seconds(2)), [Step::Listen(topic.clone())]);
+    assert_eq!(machine.desired(wanted.clone(), 2, None, seconds(2)), [Step::Listen(topic.clone())]);
     assert_eq!(machine.fetched("fieldline/gw/config/other", b"{}", seconds(3)), []);
     let steps = machine.fetched(&topic, text.as_bytes(), seconds(3));
     assert_eq!(applied(&steps), Some(&document("large")));
     // Another byte is another document.
     let (mut second, _) = self::machine(State::default());
     second.up(0, seconds(1));
-    second.desired(wanted.clone(), 2, seconds(2));
+    second.desired(wanted.clone(), 2, None, seconds(2));
     let steps = second.fetched(&topic, text.replace("large", "lange").as_bytes(), seconds(3));
     assert!(reported(&steps).unwrap().0["reason"].as_str().unwrap().contains("SHA-256"));
     // What never comes is given up.
     let (mut third, _) = self::machine(State::default());
     third.up(0, seconds(1));
-    third.desired(wanted, 2, seconds(2));
+    third.desired(wanted, 2, None, seconds(2));
     let steps = third.tick(seconds(62));
     assert_eq!(reported(&steps).unwrap().0["status"], "rejected");
     for (reference, word) in [
@@ -204,6 +204,159 @@ fn a_full_disk_lets_nothing_be_tried_and_everything_be_given_up() {
     assert_eq!(applied(&desire(&mut machine, &document("a"), 2, seconds(21))), Some(&document("a")));
     let steps = machine.tick(seconds(400));
     assert!(matches!(steps[0], Step::Forget(_)), "{steps:?}");
+}
+
+/// A revert that failed was only logged: the gateway stayed on what cuts it off.
+#[test]
+fn what_cannot_be_put_to_use_is_tried_again_until_it_works() {
+    let (mut machine, _) = machine(State::default());
+    machine.up(0, seconds(1));
+    let a = document("a");
+    commit(&mut machine, &a, 2, seconds(2));
+    desire(&mut machine, &document("b"), 3, seconds(10));
+    let in_use = machine.generation();
+    machine.down();
+    assert_eq!(applied(&machine.tick(seconds(310))), Some(&a));
+    let mut now = 310;
+    for _ in 0..3 {
+        machine.not_in_use("a file is gone".to_owned(), seconds(now));
+        assert_eq!(machine.lack(), Some(&Lack::Unused("a file is gone".to_owned())));
+        // A link that what was tried makes after all proves nothing for what is committed.
+        let steps = machine.up(in_use, seconds(now));
+        let (report, token) = reported(&steps).expect("there is something to tell");
+        assert_eq!(report["status"], "reverted");
+        assert!(report["reason"].as_str().unwrap().contains("a file is gone"), "{report}");
+        let token = token.to_owned();
+        assert_eq!(applied(&machine.accepted(&token, seconds(now))), None);
+        assert_eq!(machine.wake(), Some(seconds(now + 15)));
+        now += 15;
+        assert_eq!(applied(&machine.tick(seconds(now))), Some(&a));
+    }
+    machine.in_use(seconds(now));
+    assert_eq!(machine.lack(), None);
+    assert!(machine.wake().is_none_or(|at| at > seconds(now + 15) || applied(&machine.tick(at)).is_none()));
+    let steps = machine.up(machine.generation(), seconds(now + 1));
+    assert!(!reported(&steps).unwrap().0["reason"].as_str().unwrap().contains("gone"), "{steps:?}");
+}
+
+#[test]
+fn what_is_tried_and_cannot_be_put_to_use_is_given_up() {
+    let (mut machine, _) = machine(State::default());
+    machine.up(0, seconds(1));
+    let a = document("a");
+    commit(&mut machine, &a, 2, seconds(2));
+    desire(&mut machine, &document("b"), 3, seconds(10));
+    let steps = machine.not_in_use("a file is gone".to_owned(), seconds(10));
+    assert_eq!(applied(&steps), Some(&a));
+    assert!(matches!(&steps[0], Step::Forget(state) if state.trial.is_none()), "{steps:?}");
+    machine.in_use(seconds(10));
+    let steps = machine.up(machine.generation(), seconds(11));
+    let (report, _) = reported(&steps).unwrap();
+    assert_eq!((&report["status"], &report["reason"]), (&json!("rejected"), &json!("a file is gone")));
+}
+
+/// It was said to be applied, although the gateway's own file alone was in use.
+#[test]
+fn what_is_committed_and_not_in_use_is_not_said_to_be_applied() {
+    let saved = State { committed: Known::new(document("a"), 2), ..State::default() };
+    let (mut machine, _) = machine(saved);
+    machine.lacks(Lack::Unused("it does not fit any more".to_owned()), seconds(0));
+    machine.up(0, seconds(1));
+    let steps = desire(&mut machine, &document("a"), 2, seconds(2));
+    let (report, _) = reported(&steps).unwrap();
+    assert_eq!(
+        (&report["status"], &report["sha256"]),
+        (&json!("rejected"), &json!(Known::new(document("a"), 2).sha256))
+    );
+    assert_eq!(report["reason"], "it does not fit any more");
+    assert_eq!(applied(&machine.tick(seconds(15))), Some(&document("a")));
+    machine.in_use(seconds(15));
+    let steps = machine.up(machine.generation(), seconds(16));
+    let (report, _) = reported(&steps).unwrap();
+    assert_eq!((&report["status"], &report["reason"]), (&json!("applied"), &Value::Null));
+}
+
+/// A reason with a whole document in it made a report that no shadow took, so that nobody heard of it.
+#[test]
+fn a_reason_fits_whatever_was_wrong() {
+    let gateway = fieldline_model::GatewayId::new("gw").unwrap();
+    for long in ["x".repeat(9_000), "ü\u{1}".repeat(4_000), "\"\\".repeat(4_000)] {
+        let (mut machine, _) = machine(State::default());
+        machine.up(0, seconds(1));
+        let wanted = Desired::of(&json!({ "config_ref": { long.as_str(): 1 } }), &gateway);
+        let steps = machine.desired(wanted, 2, None, seconds(2));
+        let (report, _) = reported(&steps).unwrap();
+        let reason = report["reason"].as_str().unwrap();
+        assert!(reason.len() <= 512 && reason.len() > 500 && reason.ends_with('…'), "{reason}");
+        assert!(report.to_string().len() < 1_400, "{report}");
+        assert!(machine.state().refused.as_ref().unwrap().reason.len() <= 512);
+        // Also one that was written down before there was a limit.
+        let mut saved = machine.state().clone();
+        saved.refused.as_mut().unwrap().reason = long.clone();
+        let (mut second, _) = self::machine(saved.clone());
+        second.up(0, seconds(1));
+        let again = Desired::Wrong(saved.refused.unwrap().sha256, String::new());
+        let steps = second.desired(again, 2, None, seconds(2));
+        assert!(reported(&steps).is_none_or(|(report, _)| report.to_string().len() < 1_400), "{steps:?}");
+    }
+    let exact = "x".repeat(512);
+    let (mut machine, _) = machine(State::default());
+    machine.up(0, seconds(1));
+    let steps = machine.desired(Desired::Wrong("d".to_owned(), exact.clone()), 2, None, seconds(2));
+    assert_eq!(reported(&steps).unwrap().0["reason"], exact.as_str());
+}
+
+/// Versions below the highest were passed over for ever: after a restored backup nothing was taken up any more.
+#[test]
+fn a_server_that_counts_anew_is_heard() {
+    let (mut machine, _) = machine(State::default());
+    machine.up(0, seconds(1));
+    commit(&mut machine, &document("a"), 900, seconds(2));
+    // What comes late, or for somebody else, is passed over, also where it waited for this connection.
+    machine.down();
+    let steps = machine.up(machine.generation(), seconds(4));
+    let Step::Get(token) = &steps[0] else { panic!("{steps:?}") };
+    assert_eq!(desire(&mut machine, &document("old"), 899, seconds(5)), []);
+    let wanted = Desired::Document(document("old"));
+    assert_eq!(machine.desired(wanted, 899, Some("another"), seconds(5)), []);
+    // But the answer to what was asked counts.
+    let b = document("b");
+    let steps = machine.desired(Desired::Document(b.clone()), 5, Some(token), seconds(5));
+    assert_eq!(applied(&steps), Some(&b));
+    // So it does for a shadow that was deleted and begun anew.
+    let steps = machine.changed(None, seconds(6));
+    let Step::Get(token) = &steps[0] else { panic!("{steps:?}") };
+    let c = document("c");
+    let steps = machine.desired(Desired::Document(c.clone()), 1, Some(token), seconds(7));
+    assert_eq!(applied(&steps), Some(&c));
+}
+
+/// Whoever chose tokens of the same look was not heard.
+#[test]
+fn only_the_echo_of_a_report_is_passed_over() {
+    let (mut machine, _) = machine(State::default());
+    machine.up(0, seconds(1));
+    let a = document("a");
+    let steps = desire(&mut machine, &a, 2, seconds(2));
+    assert!(reported(&steps).is_none());
+    machine.down();
+    let steps = machine.up(1, seconds(3));
+    let own = reported(&steps).unwrap().1.to_owned();
+    for (token, asks) in [
+        (None, true),
+        (Some("config-7"), true),
+        (Some("config-00000007-99"), true),
+        (Some(own.as_str()), false),
+        (Some(own.as_str()), true),
+    ] {
+        let steps = machine.changed(token, seconds(4));
+        assert_eq!(matches!(&steps[..], [Step::Get(_)]), asks, "{token:?}: {steps:?}");
+    }
+    // An echo may come after the answer.
+    let steps = machine.accepted(&own, seconds(5));
+    let own = reported(&steps).unwrap().1.to_owned();
+    assert_eq!(machine.accepted(&own, seconds(6)), []);
+    assert_eq!(machine.changed(Some(&own), seconds(7)), []);
 }
 
 #[test]
@@ -259,6 +412,8 @@ enum Happening {
     Accept,
     Pass(u16),
     Restart,
+    /// Nothing can be put to use from now on, or all can again.
+    Fail(bool),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -270,12 +425,14 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => Just(Happening::Accept),
         2 => (0..400_u16).prop_map(Happening::Pass),
         1 => Just(Happening::Restart),
+        1 => any::<bool>().prop_map(Happening::Fail),
     ]
 }
 
 proptest! {
-    /// Whatever happens in whatever order: what is in use is what was committed or what is tried, what is
-    /// committed has reached the server, and no trial outlives its deadline.
+    /// Whatever happens in whatever order: what is in use is what was committed or what is tried, or the machine
+    /// knows that it is not and puts it to use as soon as that works; what is committed has reached the server, and
+    /// no trial outlives its deadline.
     #[test]
     fn a_gateway_is_on_the_old_or_the_new_configuration(happenings in prop::collection::vec(happening(), 1..60)) {
         let (mut machine, _) = machine(State::default());
@@ -285,9 +442,14 @@ proptest! {
         let mut link: Option<Value> = None;
         let mut told: Option<(String, Value)> = None;
         let mut began: Option<Duration> = None;
+        let mut fails = false;
         for happening in happenings {
             let before = machine.state().clone();
-            let steps = match happening {
+            let mut steps = match happening {
+                Happening::Fail(does) => {
+                    fails = does;
+                    Vec::new()
+                }
                 Happening::Desire(number) => {
                     version += 1;
                     let wanted = if number == 3 { json!({ "bad": version }) } else { document(&number.to_string()) };
@@ -329,14 +491,26 @@ proptest! {
             if let Some((report, token)) = reported(&steps) {
                 told = link.as_ref().map(|_| (token.to_owned(), report.clone()));
             }
-            if let Some(document) = applied(&steps) {
+            while let Some(document) = applied(&steps) {
+                if fails {
+                    steps = machine.not_in_use("it fails".to_owned(), now);
+                    continue;
+                }
                 in_use = document.clone();
+                machine.in_use(now);
                 // The connection is made anew.
                 link = None;
                 began = machine.state().trial.as_ref().map(|_| now);
+                break;
             }
             let state = machine.state();
-            prop_assert_eq!(&in_use, &state.effective().document, "in use is what counts");
+            match machine.lack() {
+                None => prop_assert_eq!(&in_use, &state.effective().document, "in use is what counts"),
+                Some(_) => {
+                    prop_assert_eq!(&state.trial, &None);
+                    prop_assert!(machine.wake().is_some_and(|at| at <= now + seconds(15)), "it is tried again");
+                }
+            }
             if state.committed != before.committed {
                 prop_assert_eq!(Some(&state.committed.document), link.as_ref(), "it has reached the server");
                 began = None;

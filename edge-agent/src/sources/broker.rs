@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use fieldline_mqtt::{ClientOptions, Connection, Event, QoS};
 use tokio::sync::{mpsc, watch};
 
@@ -24,20 +23,14 @@ pub(crate) struct BrokerSource {
 }
 
 impl BrokerSource {
-    /// Reads the password file.
-    pub(crate) fn new(settings: BrokerSettings, gateway: &str, reader: Arc<Reader>) -> anyhow::Result<Self> {
+    pub(crate) fn new(settings: BrokerSettings, gateway: &str, reader: Arc<Reader>) -> Self {
         let client_id = settings.client_id.clone().unwrap_or_else(|| format!("{gateway}-source"));
         let mut options = ClientOptions::new(&settings.address.host, settings.address.port, client_id);
         // The broker keeps what comes while the agent is away.
         options.clean_start = false;
         options.session_expiry_s = 86_400;
         options.username.clone_from(&settings.username);
-        if let Some(path) = &settings.password_file {
-            let password =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            options.password = Some(password.trim_end().as_bytes().to_vec());
-        }
-        Ok(Self { settings, options, reader })
+        Self { settings, options, reader }
     }
 
     /// Runs until told to stop; connects again with backoff.
@@ -62,7 +55,11 @@ impl BrokerSource {
     }
 
     async fn listen(&self) -> anyhow::Result<()> {
-        let mut connection = Connection::open(&self.options).await?;
+        // Read each time: a file that is gone costs this broker only, and a new password needs no restart.
+        let settings = self.settings.clone();
+        let password = tokio::task::spawn_blocking(move || settings.password()).await??;
+        let options = ClientOptions { password, ..self.options.clone() };
+        let mut connection = Connection::open(&options).await?;
         let filters: Vec<(&str, QoS)> =
             self.settings.topics.iter().map(|topic| (topic.as_str(), QoS::AtLeastOnce)).collect();
         connection.subscribe(&filters)?;

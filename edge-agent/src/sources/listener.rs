@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fieldline_mqtt::{Application, ClientInfo, ConnectRequest, Message, Receipt, Refusal, Routing};
 
 use super::reader::{Heard, Reader};
+use super::thing;
 use crate::commands::Commands;
 use crate::intake::completion::Completion;
 use crate::things::Things;
@@ -33,9 +34,13 @@ impl Listener {
 }
 
 impl Application for Listener {
-    /// On loopback anyone is a device; beyond it the TLS layer has checked the certificate already.
-    fn authenticate(&self, _connect: &ConnectRequest<'_>) -> Result<(), Refusal> {
-        Ok(())
+    /// On loopback anyone is a device; beyond it the TLS layer has checked the certificate already, and the client
+    /// id has to be one of its thing: whoever connected by another's would be given that one's session.
+    fn authenticate(&self, connect: &ConnectRequest<'_>) -> Result<(), Refusal> {
+        match connect.identity {
+            Some(identity) => thing::may_connect(identity, connect.client_id),
+            None => Ok(()),
+        }
     }
 
     /// With a certificate, a device speaks for itself only; of `$` topics, it may ask for its shadows
@@ -60,6 +65,11 @@ impl Application for Listener {
         }
         let of_things = |things: &Arc<Things>| things.may_subscribe(client, filter);
         !filter.starts_with('$') || self.things.as_ref().is_some_and(of_things)
+    }
+
+    /// Also a session that was begun under other rules tells nobody of another's shadows and commands.
+    fn authorize_receive(&self, client: &ClientInfo, topic: &str) -> bool {
+        client.identity.as_deref().is_none_or(|identity| thing::may_receive(identity, topic))
     }
 
     fn subscribed(&self, _client: &ClientInfo, filter: &str) {

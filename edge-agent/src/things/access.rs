@@ -28,7 +28,13 @@ pub(crate) fn may_subscribe(gateway: &GatewayId, name: Option<&str>, filter: &st
 /// Whether a device speaks for this thing: the one that its certificate names, or without one any but the
 /// gateway.
 pub(crate) fn is_own(gateway: &GatewayId, name: Option<&str>, thing: &str) -> bool {
-    thing != gateway.as_str() && name.is_none_or(|name| name == thing)
+    thing != gateway.as_str() && name.is_none_or(|name| name == thing && is_thing(name))
+}
+
+/// Whether a certificate's Common Name is that of a thing: one level of a topic and no pattern. Whoever were
+/// called `+` would hear what all others hear.
+pub(crate) fn is_thing(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('$') && !name.contains(['+', '#', '/'])
 }
 
 /// The shadows that a device makes known by listening. A filter for every thing names none.
@@ -99,6 +105,18 @@ mod tests {
         for (filter, own, local) in table {
             assert_eq!(may_subscribe(&gateway, Some("press-4"), filter), own, "{filter}");
             assert_eq!(may_subscribe(&gateway, None, filter), local, "{filter} without a certificate");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_a_pattern_is_no_thing() {
+        let gateway = GatewayId::new("gw-1").unwrap();
+        for name in ["", "+", "#", "press-4/shadow", "press+", "$aws"] {
+            for filter in [format!("$aws/things/{name}/shadow/#"), "$aws/things/press-4/shadow/#".to_owned()]
+            {
+                assert!(!may_subscribe(&gateway, Some(name), &filter), "{name}: {filter}");
+            }
+            assert!(!is_own(&gateway, Some(name), name), "{name}");
         }
     }
 

@@ -33,6 +33,13 @@ impl Authority {
         self.issue_as(names, |_| {})
     }
 
+    /// For a client whose name could not be that of a server.
+    pub(crate) fn issue_named(&self, name: &str) -> Issued {
+        self.issue_as(&["localhost"], |params| {
+            params.distinguished_name.push(DnType::CommonName, name);
+        })
+    }
+
     pub(crate) fn issue_as(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names.clone()).unwrap();
@@ -44,6 +51,14 @@ impl Authority {
 }
 
 impl Issued {
+    /// A client's certificate that no authority has signed.
+    pub(crate) fn by_itself(name: &str) -> Self {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        Self { certificate: params.self_signed(&key).unwrap(), key }
+    }
+
     pub(crate) fn pem(&self) -> String {
         self.certificate.pem()
     }
