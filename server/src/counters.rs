@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use fieldline_model::Reason;
 use fieldline_mqtt::Stats;
-use fieldline_rules::RuleState;
+use fieldline_rules::{Crowding, RuleState};
 use metrics::{Counter, Gauge, counter, gauge, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use rules::Undelivered;
 
 /// Rules that have counters of their own.
 const RULES_SHOWN: usize = 200;
@@ -129,6 +130,8 @@ impl Counters {
                 counter!("fieldline_rule_errors_total", "rule" => rule()).absolute(state.errors);
                 let disabled = f64::from(u8::from(state.disabled.is_some()));
                 gauge!("fieldline_rule_disabled", "rule" => rule()).set(disabled);
+                let disabled = state.instances_disabled as f64;
+                gauge!("fieldline_rule_instances_disabled", "rule" => rule()).set(disabled);
             }
             if !others.is_empty() {
                 let evaluations = others.iter().map(|state| state.evaluations).sum();
@@ -139,6 +142,19 @@ impl Counters {
             let instances: usize = states.iter().map(|state| state.instances).sum();
             gauge!("fieldline_rule_instances").set(instances as f64);
             gauge!("fieldline_rule_outbox").set(outbox as f64);
+        });
+    }
+
+    /// Shows what rules have lost: effects that will never be delivered, and what they had no room for.
+    pub(crate) fn rules_lost(&self, undelivered: Undelivered, crowding: Crowding) {
+        with_local_recorder(self.recorder.as_ref(), || {
+            let effects = |reason| counter!("fieldline_rules_undelivered_total", "reason" => reason);
+            effects("refused").absolute(undelivered.refused);
+            effects("dropped").absolute(undelivered.dropped);
+            let unwatched = |what| counter!("fieldline_rules_unwatched_total", "what" => what);
+            unwatched("devices").absolute(crowding.devices);
+            unwatched("instances").absolute(crowding.instances);
+            unwatched("samples").absolute(crowding.samples);
         });
     }
 

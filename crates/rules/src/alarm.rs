@@ -30,6 +30,32 @@ pub struct Shelved {
     pub reason: String,
 }
 
+/// Taken out of service by an operator, until an operator says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suppressed {
+    /// Since when.
+    pub since: Timestamp,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What operators have put aside of a rule and a device. It outlasts the alarm at which they did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aside {
+    /// The rule.
+    pub rule: RuleName,
+    /// The device.
+    pub device: DeviceId,
+    /// For a while.
+    #[serde(default)]
+    pub shelved: Option<Shelved>,
+    /// Until an operator says otherwise.
+    #[serde(default)]
+    pub suppressed: Option<Suppressed>,
+}
+
 /// One alarm: one rule and one device, from being raised until it is normal again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alarm {
@@ -54,7 +80,7 @@ pub struct Alarm {
     pub values: Vec<(String, String)>,
     /// Out of sight until then.
     pub shelved: Option<Shelved>,
-    /// Not raised before others, since a rule that it depends on is active, or by its schedule.
+    /// Out of service: nobody is told of it until an operator says otherwise.
     pub suppressed: bool,
 }
 
@@ -72,6 +98,12 @@ pub enum Transition {
     Shelved,
     /// It is in sight again.
     Unshelved,
+    /// An operator has taken it out of service.
+    Suppressed,
+    /// It is in service again.
+    Unsuppressed,
+    /// A backlog has raised it, and it lasts now that its device has caught up.
+    Overdue,
     /// An operator has remarked on it.
     Commented,
 }
@@ -103,7 +135,7 @@ pub enum Operation {
         #[serde(default)]
         comment: Option<String>,
     },
-    /// Puts it out of sight; nobody is told of it meanwhile.
+    /// Puts alarms of this rule and this device out of sight; nobody is told of one meanwhile.
     Shelve {
         /// It comes back by itself then.
         until: Timestamp,
@@ -112,6 +144,13 @@ pub enum Operation {
     },
     /// Brings it back into sight.
     Unshelve,
+    /// Takes the rule out of service for this device; nobody is told of an alarm meanwhile.
+    Suppress {
+        /// Why.
+        reason: String,
+    },
+    /// Puts it into service again.
+    Unsuppress,
     /// Remarks on it.
     Comment {
         /// What is said.

@@ -1,11 +1,13 @@
 //! The engine: rules, their instances and what is known of the devices.
 
 mod alarms;
+mod aside;
 mod device;
 mod evaluate;
 mod keep;
 mod load;
 mod machine;
+mod operate;
 mod program;
 mod tell;
 #[cfg(test)]
@@ -20,6 +22,7 @@ use serde::Serialize;
 
 use crate::{Alarm, Documents, Effect, EffectKind, Host, Rule};
 use alarms::Alarms;
+use aside::Asides;
 use device::Device;
 use keep::Kept;
 use program::Program;
@@ -36,11 +39,15 @@ pub struct Limits {
     pub instances_max: usize,
     /// Samples that one window keeps; the oldest go first.
     pub window_samples_max: usize,
+    /// Samples of all windows together; beyond, a window that takes one gives its oldest up.
+    pub samples_max: usize,
     /// Devices of which something is known; the one longest silent goes first.
     pub devices_max: usize,
     /// A transition older than this when it is seen is no news: nobody is told of it as of something live.
     pub live_within: std::time::Duration,
-    /// So many errors of a rule in a row disable it.
+    /// A reading further ahead of the host's clock than this is taken for one of now: its device's clock is wrong.
+    pub ahead_within: std::time::Duration,
+    /// So many errors in a row of a rule for a device disable it for this device.
     pub errors_max: u32,
 }
 
@@ -50,8 +57,10 @@ impl Default for Limits {
             rules_max: 10_000,
             instances_max: 200_000,
             window_samples_max: 100_000,
+            samples_max: 20_000_000,
             devices_max: 100_000,
             live_within: std::time::Duration::from_secs(300),
+            ahead_within: std::time::Duration::from_secs(60),
             errors_max: 10,
         }
     }
@@ -76,6 +85,17 @@ pub struct Loaded {
     pub refused: Vec<(String, String)>,
 }
 
+/// What was not looked at for want of room, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Crowding {
+    /// Readings of devices that were not known, when none could be forgotten for them.
+    pub devices: u64,
+    /// Metrics of devices that rules did not get to see.
+    pub instances: u64,
+    /// Samples that windows gave up before their time.
+    pub samples: u64,
+}
+
 /// How a rule fares.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RuleState {
@@ -89,7 +109,9 @@ pub struct RuleState {
     pub nanos: u64,
     /// Evaluations that failed.
     pub errors: u64,
-    /// Why it is disabled; none: it is in force.
+    /// Instances that are disabled: the rule failed for their devices too often in a row.
+    pub instances_disabled: usize,
+    /// Why it is disabled, for all devices; none: it is in force.
     pub disabled: Option<String>,
 }
 
@@ -131,12 +153,20 @@ pub struct Engine {
     /// Where the search for a device to forget goes on.
     hand: usize,
     instances: usize,
+    /// Samples of all windows.
+    samples: usize,
+    crowding: Crowding,
+    /// How many devices are turned away before one to forget is sought again.
+    crowded: usize,
     groups: HashMap<DeviceId, Vec<String>>,
     /// Whether a rule tells again of what is still active.
     repeats: bool,
+    /// Whether an alarm of one rule holds another one back.
+    dependent: bool,
     /// When to look after which device, by the host's clock.
     wakes: BTreeSet<(i64, u32)>,
     alarms: Alarms,
+    asides: Asides,
     /// What an earlier engine has left, until rules are loaded.
     kept: Kept,
     /// Devices with something to write.
@@ -167,10 +197,15 @@ impl Engine {
             free: Vec::new(),
             hand: 0,
             instances: 0,
+            samples: 0,
+            crowding: Crowding::default(),
+            crowded: 0,
             groups: HashMap::new(),
             repeats: false,
+            dependent: false,
             wakes: BTreeSet::new(),
             alarms: Alarms::default(),
+            asides: Asides::default(),
             kept: Kept::default(),
             dirty: HashSet::new(),
             gone: Vec::new(),
@@ -189,10 +224,14 @@ impl Engine {
     /// The part is not one of ours, or damaged.
     pub fn restore(&mut self, key: &str, value: &[u8]) -> Result<(), RestoreError> {
         let failed = |reason: &str| RestoreError { key: key.to_owned(), reason: reason.to_owned() };
-        match key.strip_prefix("alarm/") {
-            Some(_) => self.alarms.restore(value).map_err(failed),
-            None => self.kept.take(key, value).map_err(failed),
-        }
+        let restored = if key.starts_with("alarm/") {
+            self.alarms.restore(value)
+        } else if key.starts_with(aside::PREFIX) {
+            self.asides.restore(value)
+        } else {
+            self.kept.take(key, value)
+        };
+        restored.map_err(failed)
     }
 
     /// Puts these rules in force instead of those before. Rules whose text is unchanged keep their windows and
@@ -204,16 +243,20 @@ impl Engine {
         loaded
     }
 
-    /// The groups that a device belongs to, for `groups` of rules; none known at first. Instances that a device
-    /// has stay until rules are loaded anew.
-    pub fn set_groups(&mut self, device: &str, groups: &[String]) {
+    /// The groups that a device belongs to, for `groups` of rules; none known at first. What an earlier engine has
+    /// left of rules for groups comes back where they are known before [`Engine::load`]. Alarms of rules that are
+    /// about the device no longer return.
+    pub fn set_groups(&mut self, now: Timestamp, device: &str, groups: &[String], effects: &mut Vec<Effect>) {
         let Ok(device) = DeviceId::new(device) else { return };
-        if groups.is_empty() {
-            self.groups.remove(&device);
-        } else {
-            self.groups.insert(device.clone(), groups.to_vec());
+        let before = match groups.is_empty() {
+            true => self.groups.remove(&device),
+            false => self.groups.insert(device.clone(), groups.to_vec()),
+        };
+        if before.as_deref().unwrap_or_default() != groups {
+            let from = effects.len();
+            self.assign(&device, effects);
+            self.feed(now, from, effects);
         }
-        self.assign(&device);
     }
 
     /// Evaluates one reading. `now` is the host's clock. Readings of quality `bad` are passed over, and so is one
@@ -264,7 +307,7 @@ impl Engine {
     /// When [`Engine::tick`] is due next, by the host's clock.
     pub fn wake_at(&self) -> Option<Timestamp> {
         let device = self.wakes.first().map(|(at, _)| *at);
-        let shelf = self.alarms.next_unshelved();
+        let shelf = self.asides.next();
         device.into_iter().chain(shelf).min().map(Timestamp::from_nanos)
     }
 
@@ -281,12 +324,23 @@ impl Engine {
             evaluations: program.evaluations,
             nanos: program.nanos,
             errors: program.errors,
+            instances_disabled: program.instances_disabled,
             disabled: program.disabled.clone(),
         });
         states.collect()
     }
 
-    /// Where a reading belongs, made where it is new; none where no rule looks at it.
+    /// Samples of all windows.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// What was not looked at for want of room.
+    pub fn crowding(&self) -> Crowding {
+        self.crowding
+    }
+
+    /// Where a reading belongs, made where it is new; none where no rule looks at it, or there is no room.
     fn place(&mut self, device: &str, metric: &str) -> Option<(u32, u32)> {
         if let Some(number) = self.device_named(device) {
             let known = self.devices.get(number as usize)?.as_ref()?.index.get(metric).copied();
@@ -299,7 +353,7 @@ impl Engine {
         if !named && !self.is_looked_at(&id, metric) {
             return None;
         }
-        let number = self.device(&id);
+        let number = self.device(&id)?;
         Some((number, self.metric(number, metric)))
     }
 

@@ -236,6 +236,36 @@ impl Series {
         feature.value(&self.samples, at.nanos())
     }
 
+    /// How many samples [`Series::value`] would read through, where it looks at each of them every time.
+    pub(crate) fn reads(&self, number: usize, at: Timestamp) -> usize {
+        match self.features.get(number) {
+            Some((_, Feature::Scored(_, extent) | Feature::Trend(extent, _))) => {
+                let (start, end) = self.samples.bounds(*extent, at.nanos());
+                end.saturating_sub(start)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Bytes of what is held for functions and of the samples, and of the copies that one function makes at a time.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&mut self) -> usize {
+        let held: usize = runs(&mut self.features).map(|run| run.held_bytes()).sum();
+        let reads = (0..self.features.len()).map(|number| self.reads(number, Timestamp::MAX)).max();
+        // The samples of a window, their values, and twice as many for the median and the distances from it.
+        held + self.samples.len() * 16 + reads.unwrap_or_default() * (16 + 8 + 2 * 8)
+    }
+
+    /// Gives the oldest sample up, although a window holds it still.
+    pub(crate) fn shed(&mut self) {
+        if let Some(sample) = self.samples.pop_oldest() {
+            let next = self.samples.get(0);
+            for run in runs(&mut self.features) {
+                run.expired(sample, next);
+            }
+        }
+    }
+
     /// The samples.
     pub fn samples(&self) -> &Samples {
         &self.samples

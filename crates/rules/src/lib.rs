@@ -28,14 +28,14 @@ mod spec;
 mod template;
 mod window;
 
-pub use alarm::{Alarm, AlarmEvent, AlarmState, Operation, Shelved, Transition};
+pub use alarm::{Alarm, AlarmEvent, AlarmState, Aside, Operation, Shelved, Suppressed, Transition};
 pub use check::{Finding, FindingSeverity, check};
 pub use condition::{Condition, ConditionError, EvaluationError, Kind, Outcome, Position, Resolve};
 pub use document::{
     Action, DOCUMENT_BYTES_MAX, DocumentError, Documents, Host, Rule, RuleName, Schedule, Severity,
 };
 pub use effect::{Effect, EffectId, EffectKind, Mark, Notification};
-pub use engine::{Change, Engine, Limits, Loaded, OperateError, RestoreError, RuleState};
+pub use engine::{Change, Crowding, Engine, Limits, Loaded, OperateError, RestoreError, RuleState};
 pub use feature::{FeatureError, Series};
 pub use schedule::{Calendar, ScheduleError};
 pub use schema::schema;

@@ -211,7 +211,53 @@ pub struct FeatureSpec {
     pub parameters: Vec<f64>,
 }
 
+/// Samples that the functions of one condition may read through in an evaluation: those that look at each sample of
+/// their window every time (`robust_z`, `stuck`, `trend`, `hours_to`).
+pub(crate) const READ_MAX: usize = 100_000;
+/// Bytes that the functions of one condition may hold for windows that count, beside the samples.
+const HELD_BYTES_MAX: usize = 12 << 20;
+
+/// Whether the functions of a condition stay within what an evaluation may take, as far as that is known before:
+/// windows of a duration are bounded when they are read.
+pub(crate) fn check_cost(features: &[FeatureSpec]) -> Result<(), String> {
+    let sum = |of: fn(&FeatureSpec) -> usize| features.iter().map(of).fold(0, usize::saturating_add);
+    let (read, held) = (sum(FeatureSpec::reads), sum(FeatureSpec::holds));
+    if read > READ_MAX {
+        return Err(format!(
+            "the functions of this condition read {read} samples, the limit is {READ_MAX}; use shorter windows"
+        ));
+    }
+    match held > HELD_BYTES_MAX {
+        true => Err(format!(
+            "the functions of this condition hold {held} bytes, the limit is {HELD_BYTES_MAX}; use shorter windows"
+        )),
+        false => Ok(()),
+    }
+}
+
 impl FeatureSpec {
+    fn count(&self) -> usize {
+        match self.extent {
+            Some(Extent::Count(count)) => usize::try_from(count).unwrap_or(usize::MAX),
+            _ => 0,
+        }
+    }
+
+    /// Samples that each evaluation reads through.
+    fn reads(&self) -> usize {
+        use Function::{HoursTo, RobustZ, Stuck, Trend};
+        if matches!(self.function, RobustZ | Stuck | Trend | HoursTo) { self.count() } else { 0 }
+    }
+
+    /// Bytes that are held for its window beside the samples.
+    fn holds(&self) -> usize {
+        match self.function {
+            Function::P50 | Function::P95 | Function::P99 => self.count().saturating_mul(8),
+            Function::Min | Function::Max => self.count().saturating_mul(16),
+            _ => 0,
+        }
+    }
+
     fn bits(&self) -> impl Iterator<Item = u64> + '_ {
         self.parameters.iter().map(|parameter| parameter.to_bits())
     }

@@ -88,13 +88,20 @@ fn alarm(effect: &Effect, event: &AlarmEvent) -> Result<Local, LocalError> {
     Ok(Local::Keep(readings))
 }
 
+/// The place of a line that says that an alarm has lasted.
+const OVERDUE: i64 = 900;
+
 /// Which of the events of one rule and device at one time this is: first ends what began earlier, then come the
 /// alarms of that time in their order, each with its lines, and what was found in readings that came late.
 fn place(id: &EffectId, event: &AlarmEvent) -> i64 {
     if event.transition == Transition::Returned && event.alarm.raised_at < event.at {
         return 1;
     }
-    let line: i64 = id.0.rsplit('/').next().and_then(|line| line.parse().ok()).unwrap_or_default();
+    let line: i64 = match event.transition {
+        // It has no number; what has raised it comes first.
+        Transition::Overdue => OVERDUE,
+        _ => id.0.rsplit('/').next().and_then(|line| line.parse().ok()).unwrap_or_default(),
+    };
     // `<rule>/<device>/<ms>`, `h` where it is history, `-<n>` where it is not the first of its millisecond.
     let name = event.alarm.id.rsplit('/').next().unwrap_or_default();
     let (begun, nth) = name.split_once('-').unwrap_or((name, "0"));

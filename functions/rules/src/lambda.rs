@@ -6,6 +6,7 @@
 
 mod account;
 mod desk;
+mod fares;
 mod files;
 #[cfg(test)]
 mod tests;

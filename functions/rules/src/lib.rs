@@ -8,7 +8,7 @@
 //!   comes again changes nothing, and one that was cut off is evaluated anew.
 //! - An effect leaves the outbox only with the commit after its delivery. After a crash in between it is delivered
 //!   again, under the same id: nothing is lost, and whoever knows the id hears nothing twice.
-//! - What cannot be delivered holds up nothing else, and the outbox is bounded.
+//! - What cannot be delivered holds up nothing else, and the messages that wait are bounded.
 
 #[cfg(feature = "aws")]
 pub mod aws;
@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use fieldline_model::Timestamp;
 use fieldline_rules::{Change, Effect};
 
-pub use outbox::{OUTBOX_MAX, Undelivered};
+pub use outbox::{MESSAGES_MAX, Undelivered};
 pub use runner::Runner;
 
 /// What goes wrong behind a port; the whole chain is for the log.

@@ -1,21 +1,22 @@
 //! Effects that are durable and not delivered yet, in the order in which they came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fieldline_model::Timestamp;
 use fieldline_rules::{Change, Effect, EffectKind, Mark};
+use serde::Serialize;
 
 pub(crate) const PREFIX: &str = "outbox/";
-/// Effects that wait at most. Beyond, the oldest messages about what is over go first, then the oldest messages;
-/// lines of alarm history, commands and readings never.
-pub const OUTBOX_MAX: usize = 10_000;
+/// Messages that wait at most. Beyond, the oldest about what is over go first, then the oldest. Lines of alarm
+/// history, commands and readings neither count nor go: where they are taken is no further away than the state.
+pub const MESSAGES_MAX: usize = 10_000;
 
 const SECOND: i64 = 1_000_000_000;
 /// The longest wait between two tries.
 const PAUSE_MAX: i64 = 300 * SECOND;
 
 /// Effects that will never be delivered, since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Undelivered {
     /// Refused for good by their target.
     pub refused: u64,
@@ -36,8 +37,15 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     waiting: BTreeMap<u64, Waiting>,
+    /// The same by when they are due.
+    due: BTreeSet<(i64, u64)>,
+    /// Messages among them: about what is over, and the others.
+    over: BTreeSet<u64>,
+    messages: BTreeSet<u64>,
     /// Written with the next commit: new, or done with.
-    dirty: Vec<u64>,
+    dirty: BTreeSet<u64>,
+    /// From this number on nothing has been written yet.
+    unwritten: u64,
     next: u64,
     pub(crate) undelivered: Undelivered,
 }
@@ -49,9 +57,9 @@ fn key(number: u64) -> String {
 impl Outbox {
     pub(crate) fn restore(&mut self, key: &str, value: &[u8]) -> Option<()> {
         let number = u64::from_str_radix(key.strip_prefix(PREFIX)?, 16).ok()?;
-        let effect = serde_json::from_slice(value).ok()?;
-        self.waiting.insert(number, Waiting { effect, due: i64::MIN, tries: 0 });
+        self.insert(number, serde_json::from_slice(value).ok()?);
         self.next = self.next.max(number.wrapping_add(1));
+        self.unwritten = self.next;
         Some(())
     }
 
@@ -59,33 +67,50 @@ impl Outbox {
         self.waiting.len()
     }
 
-    pub(crate) fn put(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            self.waiting.insert(self.next, Waiting { effect, due: i64::MIN, tries: 0 });
-            self.dirty.push(self.next);
-            self.next = self.next.wrapping_add(1);
+    fn insert(&mut self, number: u64, effect: Effect) {
+        if let EffectKind::Notify(message) = &effect.kind {
+            match message.mark {
+                Mark::Historical => self.over.insert(number),
+                Mark::Live | Mark::Late => self.messages.insert(number),
+            };
         }
-        while self.waiting.len() > OUTBOX_MAX {
-            let Some(number) = self.cheapest() else { return };
-            self.waiting.remove(&number);
-            self.dirty.push(number);
-            self.undelivered.dropped += 1;
-        }
+        self.due.insert((i64::MIN, number));
+        self.waiting.insert(number, Waiting { effect, due: i64::MIN, tries: 0 });
     }
 
-    fn cheapest(&self) -> Option<u64> {
-        let messages = || {
-            self.waiting.iter().filter_map(|(number, waiting)| match &waiting.effect.kind {
-                EffectKind::Notify(message) => Some((*number, message.mark)),
-                _ => None,
-            })
+    fn remove(&mut self, number: u64) {
+        let Some(waiting) = self.waiting.remove(&number) else { return };
+        self.due.remove(&(waiting.due, number));
+        self.over.remove(&number);
+        self.messages.remove(&number);
+        // What has never been written need not be taken back.
+        match number >= self.unwritten {
+            true => self.dirty.remove(&number),
+            false => self.dirty.insert(number),
         };
-        let over = messages().find(|(_, mark)| *mark == Mark::Historical);
-        over.or_else(|| messages().next()).map(|(number, _)| number)
+    }
+
+    /// Takes effects; how many messages had to go for want of room.
+    pub(crate) fn put(&mut self, effects: Vec<Effect>) -> u64 {
+        let mut dropped = 0;
+        for effect in effects {
+            self.insert(self.next, effect);
+            self.dirty.insert(self.next);
+            self.next = self.next.wrapping_add(1);
+            while self.over.len() + self.messages.len() > MESSAGES_MAX {
+                let cheapest = self.over.first().or_else(|| self.messages.first()).copied();
+                let Some(number) = cheapest else { break };
+                self.remove(number);
+                dropped += 1;
+            }
+        }
+        self.undelivered.dropped += dropped;
+        dropped
     }
 
     pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         let dirty = std::mem::take(&mut self.dirty);
+        self.unwritten = self.next;
         let value = |number: &u64| {
             let waiting = self.waiting.get(number)?;
             serde_json::to_vec(&waiting.effect).ok()
@@ -98,6 +123,7 @@ impl Outbox {
         for waiting in self.waiting.values_mut().filter(|waiting| waiting.tries > 0) {
             waiting.due = waiting.due.saturating_add(by);
         }
+        self.due = self.waiting.iter().map(|(number, waiting)| (waiting.due, *number)).collect();
     }
 
     /// Whether something is done with and not written so.
@@ -107,29 +133,32 @@ impl Outbox {
 
     /// When to try next.
     pub(crate) fn due(&self) -> Option<Timestamp> {
-        self.waiting.values().map(|waiting| waiting.due).min().map(Timestamp::from_nanos)
+        self.due.first().map(|(due, _)| Timestamp::from_nanos(*due))
     }
 
-    /// The first effect after this number that is due.
-    pub(crate) fn next_due(&self, after: Option<u64>, now: i64) -> Option<(u64, &Effect)> {
-        let from = after.map_or(0, |after| after.saturating_add(1));
-        let mut waiting = self.waiting.range(from..);
-        waiting.find(|(_, waiting)| waiting.due <= now).map(|(number, waiting)| (*number, &waiting.effect))
+    /// What is due, in the order in which it came.
+    pub(crate) fn due_by(&self, now: i64) -> Vec<u64> {
+        let mut numbers: Vec<u64> = self.due.range(..=(now, u64::MAX)).map(|(_, number)| *number).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    pub(crate) fn get(&self, number: u64) -> Option<&Effect> {
+        self.waiting.get(&number).map(|waiting| &waiting.effect)
     }
 
     /// It is delivered, or given up.
     pub(crate) fn done(&mut self, number: u64) {
-        if self.waiting.remove(&number).is_some() {
-            self.dirty.push(number);
-        }
+        self.remove(number);
     }
 
     /// It is tried again after a pause that doubles each time.
     pub(crate) fn later(&mut self, number: u64, now: i64) {
-        if let Some(waiting) = self.waiting.get_mut(&number) {
-            let pause = (SECOND << waiting.tries.min(16)).min(PAUSE_MAX);
-            waiting.tries = waiting.tries.saturating_add(1);
-            waiting.due = now.saturating_add(pause);
-        }
+        let Some(waiting) = self.waiting.get_mut(&number) else { return };
+        let pause = (SECOND << waiting.tries.min(16)).min(PAUSE_MAX);
+        waiting.tries = waiting.tries.saturating_add(1);
+        self.due.remove(&(waiting.due, number));
+        waiting.due = now.saturating_add(pause);
+        self.due.insert((waiting.due, number));
     }
 }

@@ -27,15 +27,15 @@ impl Positions {
         Some(())
     }
 
-    /// Whether any of these have not been evaluated; from now on all have.
-    pub(crate) fn advance(&mut self, stream: &StreamId, seqs: SeqRange) -> bool {
+    /// Those of these that have not been evaluated; from now on all have.
+    pub(crate) fn advance(&mut self, stream: &StreamId, seqs: SeqRange) -> Vec<SeqRange> {
         let evaluated = self.streams.entry(stream.clone()).or_default();
-        if evaluated.gaps_within(seqs).is_empty() {
-            return false;
+        let gaps = evaluated.gaps_within(seqs);
+        if !gaps.is_empty() {
+            evaluated.insert(seqs);
+            self.dirty.insert(stream.clone());
         }
-        evaluated.insert(seqs);
-        self.dirty.insert(stream.clone());
-        true
+        gaps
     }
 
     pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = Change> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use fieldline_model::{Class, ReadingRef, Timestamp};
 use fieldline_rules::{
-    Alarm, Documents, Effect, Engine, Host, Limits, Loaded, OperateError, Operation, RuleState,
+    Alarm, Aside, Crowding, Documents, Effect, Engine, Host, Limits, Loaded, OperateError, Operation,
+    RuleState,
 };
 use fieldline_wire::Block;
 
@@ -25,6 +26,8 @@ pub struct Runner {
     state: Arc<dyn StateStore>,
     outlet: Arc<dyn Outlet>,
     failed: bool,
+    /// It was said that there is no room for more.
+    crowded: bool,
     stopwatch: Option<fn() -> u64>,
     /// Nanoseconds by which the host's clock is ahead of the stopwatch.
     ahead: Option<i64>,
@@ -60,7 +63,17 @@ impl Runner {
             };
             read.map_err(|reason| CommitError::Unavailable(reason.into()))?;
         }
-        Ok(Self { engine, positions, outbox, state, outlet, failed: false, stopwatch: None, ahead: None })
+        Ok(Self {
+            engine,
+            positions,
+            outbox,
+            state,
+            outlet,
+            failed: false,
+            crowded: false,
+            stopwatch: None,
+            ahead: None,
+        })
     }
 
     /// Measures evaluations, see [`Engine::measure`]. By the same clock it is noticed when the host's is set.
@@ -101,7 +114,7 @@ impl Runner {
         Ok(loaded)
     }
 
-    /// Evaluates blocks that have not been evaluated before, in their order, in one commit.
+    /// Evaluates what of these blocks has not been evaluated before, in their order, in one commit.
     ///
     /// # Errors
     /// The state was not committed: none of the blocks has been evaluated.
@@ -113,11 +126,13 @@ impl Runner {
         self.look_at_clock(now);
         let mut effects = Vec::new();
         for block in blocks {
-            if self.positions.advance(&block.stream, block.seqs()) {
-                let readings = block.readings().map(|reading| (block.class, reading));
-                for (class, reading) in order::by_moment(readings) {
-                    self.engine.observe(now, class, reading, &mut effects);
-                }
+            let new = self.positions.advance(&block.stream, block.seqs());
+            if new.is_empty() {
+                continue;
+            }
+            let readings = order::within(block, &new).into_iter().map(|reading| (block.class, reading));
+            for (class, reading) in order::by_moment(readings) {
+                self.engine.observe(now, class, reading, &mut effects);
             }
         }
         self.finish(now, effects).await
@@ -170,9 +185,13 @@ impl Runner {
         Ok(outcome)
     }
 
-    /// See [`Engine::set_groups`].
-    pub fn set_groups(&mut self, device: &str, groups: &[String]) {
-        self.engine.set_groups(device, groups);
+    /// See [`Engine::set_groups`]; before the first [`Runner::load`] too, so that no window and no alarm of a rule
+    /// for a group is taken for one that nobody needs. What comes of it is committed with the next call, which is
+    /// due at once.
+    pub fn set_groups(&mut self, now: Timestamp, device: &str, groups: &[String]) {
+        let mut effects = Vec::new();
+        self.engine.set_groups(now, device, groups, &mut effects);
+        self.put(effects);
     }
 
     /// When [`Runner::tick`] is due next; the past where something is due at once.
@@ -196,6 +215,16 @@ impl Runner {
         self.outbox.len()
     }
 
+    /// What operators have put aside.
+    pub fn aside(&self) -> Vec<Aside> {
+        self.engine.aside()
+    }
+
+    /// What rules had no room for.
+    pub fn crowding(&self) -> Crowding {
+        self.engine.crowding()
+    }
+
     /// What will never be delivered.
     pub fn undelivered(&self) -> Undelivered {
         self.outbox.undelivered
@@ -208,11 +237,27 @@ impl Runner {
         Ok(())
     }
 
+    /// Says once that there is no room for more.
+    fn look_at_room(&mut self) {
+        let Crowding { devices, instances, samples } = self.engine.crowding();
+        if devices + instances + samples > 0 && !std::mem::replace(&mut self.crowded, true) {
+            tracing::error!(devices, instances, samples, "rules have no room for more: not all is looked at");
+        }
+    }
+
+    fn put(&mut self, effects: Vec<Effect>) {
+        let dropped = self.outbox.put(effects);
+        if dropped > 0 {
+            tracing::error!(count = dropped, "notifications given up, since too many wait");
+        }
+    }
+
     async fn commit(&mut self, effects: Vec<Effect>) -> Result<(), CommitError> {
         if self.failed {
             return Err(CommitError::Unavailable("an earlier commit has failed".into()));
         }
-        self.outbox.put(effects);
+        self.look_at_room();
+        self.put(effects);
         let mut changes = self.engine.take_changes();
         changes.extend(self.positions.take_changes());
         changes.extend(self.outbox.take_changes());
@@ -228,9 +273,8 @@ impl Runner {
 
     /// Delivers what is due, in its order. One that fails holds up no other.
     async fn deliver(&mut self, now: Timestamp) {
-        let mut last = None;
-        while let Some((number, effect)) = self.outbox.next_due(last, now.nanos()) {
-            last = Some(number);
+        for number in self.outbox.due_by(now.nanos()) {
+            let Some(effect) = self.outbox.get(number) else { continue };
             match self.outlet.deliver(effect).await {
                 Ok(()) => self.outbox.done(number),
                 Err(DeliveryError::Later(error)) => {

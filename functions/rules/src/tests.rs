@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use fieldline_model::{Class, GatewayId, Quality, ReadingRef, StreamId, Timestamp, ValueRef};
-use fieldline_rules::{Change, Documents, Effect, EffectKind, Host, Limits, Transition};
+use fieldline_rules::{Change, Documents, Effect, EffectKind, Host, Limits, Mark, Transition};
 use fieldline_wire::{Block, BlockBuilder};
 use proptest::prelude::*;
 
@@ -90,6 +90,121 @@ async fn open(world: &Arc<World>) -> Runner {
     runner
 }
 
+const GROUP: &str = r#"{"rules": [{"name": "hot", "groups": ["cold-store"], "when": "count(t, 2) >= 2 && t > 80.0",
+    "then": [{"notify": {"target": "ops"}}]}]}"#;
+
+#[test]
+fn a_rule_for_a_group_tells_once_whatever_happens_to_the_runner() {
+    run(async {
+        let world = Arc::<World>::default();
+        let documents: Documents = serde_json::from_str(GROUP).unwrap();
+        let groups = ["cold-store".to_owned()];
+        let open = |world: &Arc<World>| {
+            let (state, outlet) = (Arc::<World>::clone(world), Arc::<World>::clone(world));
+            let (documents, groups) = (documents.clone(), groups.clone());
+            async move {
+                let opened = Runner::open(Host::Server, Limits::default(), state, outlet, at(0)).await;
+                let mut runner = opened.unwrap();
+                // Before the rules, which end what they do not know the devices of.
+                runner.set_groups(at(0), "d", &groups);
+                runner.load(at(0), &documents).await.unwrap();
+                runner
+            }
+        };
+        let mut runner = open(&world).await;
+        runner.blocks(at(2), std::iter::once(&block(1, &[(1, 90.0), (2, 90.0)]))).await.unwrap();
+        assert_eq!(heard(&world).len(), 2, "raised, and told");
+        *world.fate.lock().unwrap() = Some(Fate::Lost);
+        runner.blocks(at(3), std::iter::once(&block(3, &[(3, 91.0)]))).await.unwrap_err();
+        let mut runner = open(&world).await;
+        runner.blocks(at(3), std::iter::once(&block(3, &[(3, 91.0)]))).await.unwrap();
+        assert_eq!((heard(&world).len(), runner.alarms().len()), (2, 1));
+        // Out of the group: that ends the alarm, durably, and at once.
+        runner.set_groups(at(4), "d", &[]);
+        assert_eq!(runner.wake_at(), Some(Timestamp::MIN));
+        runner.tick(at(4)).await.unwrap();
+        assert_eq!(heard(&world).len(), 3);
+    });
+}
+
+/// Takes everything and keeps nothing but the count.
+#[derive(Debug, Default)]
+struct Sink(Mutex<[usize; 2]>);
+
+#[async_trait]
+impl StateStore for Sink {
+    async fn load(&self) -> Result<Vec<(String, Vec<u8>)>, crate::PortError> {
+        Ok(Vec::new())
+    }
+
+    async fn commit(&self, _changes: Vec<Change>) -> Result<(), CommitError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Outlet for Sink {
+    async fn deliver(&self, effect: &Effect) -> Result<(), DeliveryError> {
+        let message = usize::from(matches!(effect.kind, EffectKind::Notify(_)));
+        self.0.lock().unwrap()[message] += 1;
+        Ok(())
+    }
+}
+
+/// All devices of a site in one commit, each with an alarm, a message and a reading that is calculated.
+#[test]
+fn a_hundred_thousand_devices_that_raise_at_once_take_bounded_time_and_lose_no_line() {
+    const DEVICES: usize = 100_000;
+    let rules = r#"{"rules": [{"name": "hot", "when": "t > 80.0", "then": [{"notify": {"target": "ops"}},
+        {"derive": {"metric": "excess", "value": "t - 80.0"}}]}]}"#;
+    let names: Vec<String> = (0..DEVICES).map(|number| format!("d{number}")).collect();
+    let reading = |device| ReadingRef {
+        device,
+        metric: "t",
+        time: at(1),
+        value: ValueRef::Float(90.0),
+        quality: Quality::Good,
+    };
+    run(async {
+        let sink = Arc::<Sink>::default();
+        let (state, outlet) = (Arc::<Sink>::clone(&sink), Arc::<Sink>::clone(&sink));
+        let mut runner = Runner::open(Host::Server, Limits::default(), state, outlet, at(0)).await.unwrap();
+        runner.load(at(0), &serde_json::from_str(rules).unwrap()).await.unwrap();
+        let readings = names.iter().map(|name| (Class::Live, reading(name)));
+        let began = std::time::Instant::now();
+        runner.readings(at(1), readings).await.unwrap();
+        // A search through all for each that has to go would take hours.
+        assert!(began.elapsed() < std::time::Duration::from_secs(120), "{:?}", began.elapsed());
+        let [others, messages] = *sink.0.lock().unwrap();
+        assert_eq!((others, messages), (2 * DEVICES, crate::MESSAGES_MAX));
+        assert_eq!(runner.undelivered().dropped, (DEVICES - crate::MESSAGES_MAX) as u64);
+        assert_eq!(runner.outbox(), 0);
+    });
+}
+
+#[test]
+fn calculated_readings_evict_no_message_that_waits() {
+    run(async {
+        let world = Arc::<World>::default();
+        let rules = r#"{"rules": [{"name": "hot", "when": "t > 80.0", "then": [{"notify": {"target": "ops"}}]},
+            {"name": "more", "when": "t > 1000.0", "then": [{"derive": {"metric": "m", "value": "t + 1.0"}}]}]}"#;
+        let (state, outlet) = (Arc::<World>::clone(&world), Arc::<World>::clone(&world));
+        let mut runner = Runner::open(Host::Server, Limits::default(), state, outlet, at(0)).await.unwrap();
+        runner.load(at(0), &serde_json::from_str(rules).unwrap()).await.unwrap();
+        *world.refuses.lock().unwrap() = true;
+        let readings: Vec<(i64, f64)> =
+            (0..20_000).map(|second| (second, if second == 0 { 90.0 } else { 85.0 })).collect();
+        runner.blocks(at(20_000), std::iter::once(&block(1, &readings[..1]))).await.unwrap();
+        let mut next = 2;
+        for chunk in readings[1..].chunks(5_000) {
+            runner.blocks(at(20_000), std::iter::once(&block(next, chunk))).await.unwrap();
+            next += chunk.len() as u64;
+        }
+        // Raised, overdue and told, and one for each reading.
+        assert_eq!((runner.outbox(), runner.undelivered().dropped), (20_003, 0));
+    });
+}
+
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
@@ -108,6 +223,47 @@ fn a_block_that_comes_again_changes_nothing() {
         assert_eq!(world.heard.lock().unwrap().len(), 4, "raised, told, returned, told");
         assert_eq!(runner.alarms().len(), 1);
     });
+}
+
+#[test]
+fn a_block_that_is_cut_anew_is_evaluated_as_far_as_it_is_new() {
+    run(async {
+        let world = Arc::<World>::default();
+        let mut runner = open(&world).await;
+        // More excursions than an instance remembers, and than a series knows again.
+        let readings: Vec<(i64, f64)> =
+            (0..80).map(|second| (second, if second % 4 == 0 { 90.0 } else { 20.0 })).collect();
+        runner.blocks(at(60), std::iter::once(&block(1, &readings[..60]))).await.unwrap();
+        let before = heard(&world);
+        runner.blocks(at(61), std::iter::once(&block(2, &readings[1..60]))).await.unwrap();
+        assert_eq!(heard(&world), before);
+        runner.blocks(at(80), std::iter::once(&block(1, &readings))).await.unwrap();
+        let alarms = runner.alarms();
+        assert_eq!(alarms.iter().filter(|alarm| alarm.mark == Mark::Historical).count(), 0, "{alarms:?}");
+        assert_eq!(alarms.len(), 21, "each excursion, and the full window");
+    });
+}
+
+#[test]
+fn new_are_the_readings_of_sequence_numbers_and_whole_moments() {
+    let stream = StreamId { gateway: GatewayId::new("gw-1").unwrap(), epoch: 7 };
+    let within = |readings: &[(&str, &str, i64)], from: u64| {
+        let mut builder = BlockBuilder::new(stream.clone(), Class::Live, 11);
+        for (device, metric, second) in readings {
+            let (time, value) = (at(*second), ValueRef::Float(0.0));
+            builder.push(ReadingRef { device, metric, time, value, quality: Quality::Good });
+        }
+        let block = builder.finish().unwrap();
+        let sought = fieldline_model::SeqRange::new(from, 10 + readings.len() as u64);
+        let found = crate::order::within(&block, &[sought]);
+        found.iter().map(|reading| reading.time.nanos() / 1_000_000_000 - 1_700_000_000).collect::<Vec<_>>()
+    };
+    assert_eq!(within(&[("d", "a", 1), ("d", "a", 2), ("d", "a", 3)], 12), [2, 3]);
+    assert_eq!(within(&[("d", "a", 1), ("d", "b", 2), ("d", "a", 2)], 13), [2, 2]);
+    // With an order of its own.
+    assert_eq!(within(&[("d", "a", 3), ("d", "a", 1), ("d", "a", 2)], 12), [1, 2]);
+    // Whose came first is not known.
+    assert_eq!(within(&[("d", "a", 10), ("e", "a", 5), ("d", "a", 11), ("e", "a", 6)], 13).len(), 4);
 }
 
 #[test]

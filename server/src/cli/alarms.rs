@@ -28,6 +28,10 @@ pub enum AlarmsCommand {
     Shelve(ShelveArgs),
     /// Bring a shelved alarm back into sight
     Unshelve(AlarmArgs),
+    /// Take an alarm out of service; nobody is told of it until it is in service again
+    Suppress(SuppressArgs),
+    /// Put an alarm into service again
+    Unsuppress(AlarmArgs),
     /// Remark on an alarm
     Comment(CommentArgs),
     /// Show what happened to alarms
@@ -60,7 +64,7 @@ pub struct AlarmsListArgs {
     /// Only those of this device
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceId>,
-    /// Only those in this state: active, unacknowledged, shelved, or one of ISA-18.2 such as
+    /// Only those in this state: active, unacknowledged, shelved, suppressed, or one of ISA-18.2 such as
     /// returned_unacknowledged
     #[arg(long)]
     pub state: Option<String>,
@@ -81,7 +85,8 @@ pub struct AlarmsListArgs {
 /// An alarm, who does something with it, and where the server is.
 #[derive(Debug, Args)]
 pub struct AlarmArgs {
-    /// The alarm's id, as the list has it; the rule, or the rule and the device, where only one alarm is meant
+    /// The alarm's id, as the list has it; the rule, or the rule and the device, where only one alarm is meant.
+    /// What is put aside is the rule for the device, so there need be no alarm of them
     pub alarm: String,
     /// Who [default: the user of this machine]
     #[arg(long, value_name = "NAME")]
@@ -114,6 +119,17 @@ pub struct ShelveArgs {
     /// For how long: 30m, 8h, 2d
     #[arg(long = "for", value_name = "DURATION")]
     pub hold: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+/// Flags of `alarms suppress`.
+#[derive(Debug, Args)]
+pub struct SuppressArgs {
+    /// Which alarm.
+    #[command(flatten)]
+    pub alarm: AlarmArgs,
     /// Why
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
@@ -211,9 +227,13 @@ mod tests {
         let shelved = alarms(&["shelve", "hot/press-4", "--for", "8h", "--reason", "pump is out"]).unwrap();
         let Some(AlarmsCommand::Shelve(args)) = shelved.command else { panic!("{shelved:?}") };
         assert_eq!((args.alarm.alarm.as_str(), args.hold.as_str()), ("hot/press-4", "8h"));
-        for wrong in
-            [&["ack"][..], &["shelve", "a", "--for", "8h"], &["comment", "a"], &["--severity", "bad"]]
-        {
+        for wrong in [
+            &["ack"][..],
+            &["shelve", "a", "--for", "8h"],
+            &["suppress", "a"],
+            &["comment", "a"],
+            &["--severity", "bad"],
+        ] {
             assert!(alarms(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -32,6 +32,10 @@ pub async fn alarms(args: &AlarmsArgs) -> anyhow::Result<()> {
             operate(&args.alarm, "shelve", json!({ "for": args.hold, "reason": args.reason })).await
         }
         Some(AlarmsCommand::Unshelve(args)) => operate(args, "unshelve", json!({})).await,
+        Some(AlarmsCommand::Suppress(args)) => {
+            operate(&args.alarm, "suppress", json!({ "reason": args.reason })).await
+        }
+        Some(AlarmsCommand::Unsuppress(args)) => operate(args, "unsuppress", json!({})).await,
         Some(AlarmsCommand::Comment(args)) => {
             operate(&args.alarm, "comment", json!({ "comment": args.comment })).await
         }
@@ -57,7 +61,8 @@ async fn list(args: &AlarmsListArgs) -> anyhow::Result<()> {
 
 async fn operate(args: &AlarmArgs, word: &str, mut wish: Value) -> anyhow::Result<()> {
     let api = Api::new(&args.server.server)?;
-    let id = meant(&api, &args.alarm).await?;
+    let aside = ["shelve", "unshelve", "suppress", "unsuppress"].contains(&word);
+    let id = meant(&api, &args.alarm, aside).await?;
     let by = args.by.clone().or_else(user).context("say who you are with --by")?;
     wish["by"] = json!(by);
     let path = format!("/api/v1/alarms/{}/{word}", encoded(&id));
@@ -65,8 +70,9 @@ async fn operate(args: &AlarmArgs, word: &str, mut wish: Value) -> anyhow::Resul
     print(&if args.json { format!("{answer}\n") } else { view::alarm(&answer) })
 }
 
-/// The id of the alarm that is meant: an id, a rule, or `<rule>/<device>`, where it is the only one.
-async fn meant(api: &Api, text: &str) -> anyhow::Result<String> {
+/// The id of the alarm that is meant: an id, a rule, or `<rule>/<device>`, where it is the only one. Rule and device
+/// are enough where it is they that are put `aside`.
+async fn meant(api: &Api, text: &str, aside: bool) -> anyhow::Result<String> {
     if text.matches('/').count() >= 2 {
         return Ok(text.to_owned());
     }
@@ -76,6 +82,8 @@ async fn meant(api: &Api, text: &str) -> anyhow::Result<String> {
     let found: Vec<&str> = ids.filter(|id| id.starts_with(&format!("{text}/"))).collect();
     match found.as_slice() {
         [id] => Ok((*id).to_owned()),
+        [] if aside && text.contains('/') => Ok(text.to_owned()),
+        [id, ..] if aside && text.contains('/') => Ok((*id).to_owned()),
         [] => bail!("no alarm of {text:?} is there; `fieldline alarms` lists them"),
         several => bail!("{text:?} has several alarms; name one of: {}", several.join(", ")),
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fieldline_model::GatewayId;
-use fieldline_rules::{Alarm, AlarmState, OperateError, Operation, RuleState};
+use fieldline_rules::{Alarm, AlarmState, Aside, OperateError, Operation, RuleState};
 use fieldline_store::ReceivedBlock;
+use rules::Undelivered;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -62,6 +63,8 @@ pub(crate) enum AlarmSought {
     Unacknowledged,
     /// Out of sight.
     Shelved,
+    /// Out of service.
+    Suppressed,
 }
 
 impl AlarmSought {
@@ -71,6 +74,7 @@ impl AlarmSought {
             Self::State(state) => alarm.state == state,
             Self::Active => matches!(alarm.state, ActiveAcknowledged | ActiveUnacknowledged),
             Self::Unacknowledged => matches!(alarm.state, ActiveUnacknowledged | ReturnedUnacknowledged),
+            Self::Suppressed => alarm.suppressed,
             Self::Shelved => alarm.shelved.as_ref().is_some_and(|shelved| shelved.until > now()),
         }
     }
@@ -85,12 +89,13 @@ impl FromStr for AlarmSought {
             "active" => Ok(Self::Active),
             "unacknowledged" => Ok(Self::Unacknowledged),
             "shelved" => Ok(Self::Shelved),
+            "suppressed" => Ok(Self::Suppressed),
             "normal" => state(AlarmState::Normal),
             "active_unacknowledged" => state(AlarmState::ActiveUnacknowledged),
             "active_acknowledged" => state(AlarmState::ActiveAcknowledged),
             "returned_unacknowledged" => state(AlarmState::ReturnedUnacknowledged),
             other => Err(format!(
-                "state={other}: none of active, unacknowledged, shelved, active_unacknowledged, \
+                "state={other}: none of active, unacknowledged, shelved, suppressed, active_unacknowledged, \
                  active_acknowledged, returned_unacknowledged"
             )),
         }
@@ -110,6 +115,10 @@ pub(crate) struct RulesReport {
     pub(crate) files: Vec<FileState>,
     /// What waits to be delivered.
     pub(crate) outbox: usize,
+    /// What never will be.
+    pub(crate) undelivered: Undelivered,
+    /// What operators have put aside.
+    pub(crate) aside: Vec<Aside>,
 }
 
 /// What is asked of the task that owns the rules.

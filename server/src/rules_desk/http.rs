@@ -145,7 +145,7 @@ struct Wish {
     hold: Option<String>,
 }
 
-/// `POST /api/v1/alarms/<id>/{ack,shelve,unshelve,comment}`: the alarm afterwards.
+/// `POST /api/v1/alarms/<id>/{ack,shelve,unshelve,suppress,unsuppress,comment}`: the alarm afterwards.
 async fn operate(
     State(desk): State<RulesDesk>,
     Path(path): Path<String>,
@@ -174,11 +174,20 @@ fn operation(word: &str, wish: Wish) -> Result<Operation, Problem> {
             Operation::Shelve { until, reason }
         }
         "unshelve" => Operation::Unshelve,
+        "suppress" => {
+            let reason = wish.reason.or(wish.comment).ok_or_else(|| bad("suppress needs a reason"))?;
+            within("reason", &reason, COMMENT_BYTES_MAX)?;
+            Operation::Suppress { reason }
+        }
+        "unsuppress" => Operation::Unsuppress,
         "comment" => {
             let comment = wish.comment.ok_or_else(|| bad("comment needs a comment"))?;
             Operation::Comment { comment }
         }
-        other => return Err(bad(format!("{other:?} is none of ack, shelve, unshelve, comment"))),
+        other => {
+            let words = "ack, shelve, unshelve, suppress, unsuppress, comment";
+            return Err(bad(format!("{other:?} is none of {words}")));
+        }
     })
 }
 

@@ -8,7 +8,7 @@ use fieldline_model::Reading;
 use fieldline_registry::ThingFilter;
 use fieldline_rules::{Alarm, Host};
 use fieldline_wire::Rows;
-use rules::Runner;
+use rules::{Runner, Undelivered};
 use tokio::sync::oneshot;
 
 use super::desk::RulesReport;
@@ -20,6 +20,24 @@ use crate::direct::Done;
 
 /// How often history is let go of.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// What was not delivered since the server started, whichever runners there were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Lost(Undelivered);
+
+impl Lost {
+    /// With what this runner tells.
+    fn sum(self, runner: Option<&Runner>) -> Undelivered {
+        let more = runner.map(Runner::undelivered).unwrap_or_default();
+        let Undelivered { refused, dropped } = self.0;
+        Undelivered { refused: refused + more.refused, dropped: dropped + more.dropped }
+    }
+
+    /// This runner has ended.
+    fn add(&mut self, runner: Option<&Runner>) {
+        self.0 = self.sum(runner);
+    }
+}
 
 /// It did not work; why is in the log.
 #[derive(Debug)]
@@ -52,6 +70,8 @@ impl Service {
         if self.runner.is_none() {
             return self.ready().await;
         }
+        // Known before the rules: what is kept of a rule for a group would belong to nobody.
+        self.set_groups();
         let documents = self.files.as_ref().map(Files::documents).unwrap_or_default();
         let engaged = documents.rules.iter().any(|rule| rule.runs == Host::Server);
         let Some(runner) = self.runner.as_mut() else { return Err(Failed) };
@@ -62,7 +82,6 @@ impl Service {
             }
         });
         self.engaged.store(engaged, Ordering::Release);
-        self.set_groups();
         self.done(done).await
     }
 }
@@ -110,7 +129,7 @@ impl Service {
     fn start_over(&mut self) -> Result<(), Failed> {
         // What it held comes out of the outbox again.
         drop(self.outlet.derived.take());
-        self.runner = None;
+        self.undelivered.add(self.runner.take().as_ref());
         Err(Failed)
     }
 
@@ -138,13 +157,18 @@ impl Service {
         let known = &mut self.groups;
         self.parts.registry.read(|registry| {
             let Ok(things) = registry.list_things(&ThingFilter::default(), None, usize::MAX) else { return };
+            let mut gone = std::mem::take(known);
             for thing in things.items {
                 let groups: Vec<String> = registry.groups_of(thing).map(|group| group.name.clone()).collect();
-                if known.get(&thing.name).map_or(!groups.is_empty(), |before| *before != groups) {
-                    runner.set_groups(&thing.name, &groups);
+                if gone.remove(&thing.name).unwrap_or_default() != groups {
+                    runner.set_groups(now(), &thing.name, &groups);
+                }
+                if !groups.is_empty() {
                     known.insert(thing.name.clone(), groups);
                 }
             }
+            // Things that are no more are in no group.
+            gone.keys().for_each(|thing| runner.set_groups(now(), thing, &[]));
         });
     }
 
@@ -162,6 +186,8 @@ impl Service {
             rules: self.runner.as_ref().map(Runner::rules).unwrap_or_default(),
             files: self.files.as_ref().map(Files::states).unwrap_or_default(),
             outbox: self.runner.as_ref().map(Runner::outbox).unwrap_or_default(),
+            undelivered: self.undelivered.sum(self.runner.as_ref()),
+            aside: self.runner.as_ref().map(Runner::aside).unwrap_or_default(),
         }
     }
 
@@ -179,7 +205,9 @@ impl Service {
     /// Shows on `/metrics` how the rules fare.
     pub(super) fn count(&self) {
         if let Some(runner) = &self.runner {
+            let undelivered = self.undelivered.sum(Some(runner));
             self.parts.counters.rules(&runner.rules(), runner.outbox());
+            self.parts.counters.rules_lost(undelivered, runner.crowding());
         }
     }
 }

@@ -126,6 +126,7 @@ impl EdgeAlarms {
         }
         let acknowledged = known.is_some_and(|known| known.acknowledged);
         event.alarm.shelved = event.alarm.shelved.take().or_else(|| known?.alarm.shelved.clone());
+        event.alarm.suppressed |= known.is_some_and(|known| known.alarm.suppressed);
         if acknowledged {
             event.alarm.state = acknowledge(event.alarm.state);
         }
@@ -163,6 +164,20 @@ impl EdgeAlarms {
                     return Err(OperateError::State(format!("the alarm {id:?} is not shelved")));
                 }
                 (Transition::Unshelved, None)
+            }
+            Operation::Suppress { .. } if next.alarm.suppressed => {
+                return Err(OperateError::State(format!("the alarm {id:?} is out of service already")));
+            }
+            Operation::Suppress { reason } => {
+                next.alarm.suppressed = true;
+                (Transition::Suppressed, Some(reason.clone()))
+            }
+            Operation::Unsuppress if !next.alarm.suppressed => {
+                return Err(OperateError::State(format!("the alarm {id:?} is not out of service")));
+            }
+            Operation::Unsuppress => {
+                next.alarm.suppressed = false;
+                (Transition::Unsuppressed, None)
             }
             Operation::Comment { comment } => (Transition::Commented, Some(comment.clone())),
         };

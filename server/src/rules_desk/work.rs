@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use super::desk::{Ask, Line, NotEvaluated, Refused};
 use super::files::{self, Files};
 use super::outlet::Router;
-use super::upkeep::Failed;
+use super::upkeep::{Failed, Lost};
 use crate::broker::now;
 use crate::counters::Counters;
 use crate::direct::Direct;
@@ -56,6 +56,8 @@ pub(crate) struct Service {
     pub(super) engaged: Arc<AtomicBool>,
     /// What the rules were told of groups.
     pub(super) groups: BTreeMap<String, Vec<String>>,
+    /// What was not delivered.
+    pub(super) undelivered: Lost,
     /// When history was let go of.
     pub(super) pruned: Instant,
 }
@@ -83,6 +85,7 @@ impl Service {
             runner: None,
             engaged,
             groups: BTreeMap::new(),
+            undelivered: Lost::default(),
             pruned: Instant::now(),
         };
         service.look(false).await;

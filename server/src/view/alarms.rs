@@ -70,6 +70,8 @@ pub fn rules(answer: &Value) -> String {
             let count = |key: &str| state[key].as_u64().unwrap_or(0);
             let each = count("nanos").checked_div(count("evaluations")).filter(|nanos| *nanos > 0);
             let disabled = state["disabled"].as_str().map(|why| format!("disabled: {why}"));
+            let some = Some(count("instances_disabled")).filter(|some| *some > 0);
+            let disabled = disabled.or(some.map(|some| format!("disabled for {some}")));
             table.row(vec![
                 word(rule, "name"),
                 word(rule, "severity"),

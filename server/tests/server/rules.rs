@@ -38,6 +38,13 @@ async fn alarms(site: &Site, query: &str) -> Vec<Value> {
     site.get(&format!("/api/v1/alarms{query}")).await["alarms"].as_array().unwrap().clone()
 }
 
+async fn put(site: &Site, path: &str, body: &Value) {
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let request = axum::http::Request::put(format!("{}{path}", site.url()));
+    let request = request.body(Full::new(body.to_string().into())).unwrap();
+    assert_eq!(client.request(request).await.unwrap().status(), 200);
+}
+
 /// The command, with what it prints; it must succeed.
 async fn fieldline(site: &Site, words: &[&str]) -> String {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fieldline"));
@@ -91,6 +98,80 @@ async fn an_excursion_is_told_once_acknowledged_by_command_and_kept_over_a_resta
     let next = fieldline_server::client::encoded(first["next"].as_str().unwrap());
     let second = site.get(&format!("/api/v1/alarms/history?limit=1&next={next}")).await;
     assert_eq!(second["history"][0]["transition"], "acknowledged");
+    site.server.stop().await;
+}
+
+#[tokio::test]
+async fn what_operators_put_aside_stays_so_by_http_and_by_command_and_over_a_restart() {
+    let site = Site::start().await;
+    write(&site, "press.toml", HOT);
+    reload(&site).await;
+    measure(&site, "press-4", &json!({ "temperature": 81.5 })).await;
+    let shelve = ["alarms", "shelve", "hot/press-4", "--for", "8h", "--reason", "chatters", "--by", "eva"];
+    let said = fieldline(&site, &shelve).await;
+    assert!(said.contains("shelved"), "{said}");
+    measure(&site, "press-4", &json!({ "temperature": 70.0 })).await;
+    measure(&site, "press-4", &json!({ "temperature": 82.0 })).await;
+    let site = site.restart().await;
+    let shelved = alarms(&site, "?state=shelved").await;
+    assert_eq!(shelved.len(), 2, "the one that returned, and the new one: {shelved:?}");
+    let rules = site.get("/api/v1/rules").await;
+    assert_eq!(rules["aside"][0]["shelved"]["reason"], "chatters", "{rules}");
+    assert_eq!(rules["undelivered"], json!({ "refused": 0, "dropped": 0 }));
+    fieldline(&site, &["alarms", "unshelve", "hot/press-4", "--by", "eva"]).await;
+    assert!(alarms(&site, "?state=shelved").await.is_empty());
+
+    // Out of service, by HTTP, where there is no alarm.
+    measure(&site, "press-5", &json!({ "temperature": 70.0 })).await;
+    let (status, answer) = site.post("/api/v1/alarms/hot/press-5/suppress", r#"{"by": "eva"}"#).await;
+    assert_eq!(status, 400, "{answer}");
+    let wish = r#"{"by": "eva", "reason": "being rebuilt"}"#;
+    let (status, answer) = site.post("/api/v1/alarms/hot/press-5/suppress", wish).await;
+    assert_eq!((status, &answer["suppressed"]), (200, &json!(true)), "{answer}");
+    assert_eq!(site.post("/api/v1/alarms/hot/press-5/suppress", wish).await.0, 409);
+    assert_eq!(site.post("/api/v1/alarms/hot/press-77/suppress", wish).await.0, 404);
+    measure(&site, "press-5", &json!({ "temperature": 90.0 })).await;
+    let found = alarms(&site, "?state=suppressed").await;
+    assert_eq!((found.len(), &found[0]["device"]), (1, &json!("press-5")), "{found:?}");
+    fieldline(&site, &["alarms", "unsuppress", "hot/press-5", "--by", "eva"]).await;
+    assert!(alarms(&site, "?state=suppressed").await.is_empty());
+    fieldline(&site, &["alarms", "comment", "hot/press-5", "back again", "--by", "eva"]).await;
+    let history = site.get("/api/v1/alarms/history?device=press-5").await;
+    let lines = history["history"].as_array().unwrap();
+    let mut words: Vec<&str> = lines.iter().map(|line| line["transition"].as_str().unwrap()).collect();
+    words.sort_unstable();
+    assert_eq!(words, ["commented", "raised", "suppressed", "unsuppressed"], "{history}");
+    site.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_rule_for_a_group_keeps_window_and_alarm_over_a_restart() {
+    let site = Site::start().await;
+    let of_group = r#"
+[[rules]]
+name = "hot"
+groups = ["hall-7"]
+when = "count(temperature, 3) >= 3 && temperature > 80.0"
+"#;
+    write(&site, "group.toml", of_group);
+    for (path, body) in [("/things/press-4", json!({})), ("/thing-groups/hall-7", json!({}))] {
+        let (status, answer) = site.post(path, body.to_string()).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    let member = json!({ "thingGroupName": "hall-7", "thingName": "press-4" });
+    put(&site, "/thing-groups/addThingToThingGroup", &member).await;
+    reload(&site).await;
+    for temperature in [90.0, 91.0, 92.0] {
+        measure(&site, "press-4", &json!({ "temperature": temperature })).await;
+        measure(&site, "press-5", &json!({ "temperature": temperature })).await;
+    }
+    assert_eq!(alarms(&site, "").await.len(), 1);
+    let site = site.restart().await;
+    measure(&site, "press-4", &json!({ "temperature": 93.0 })).await;
+    let found = alarms(&site, "").await;
+    assert_eq!((found.len(), &found[0]["state"]), (1, &json!("active_unacknowledged")), "{found:?}");
+    let history = site.get("/api/v1/alarms/history").await;
+    assert_eq!(history["history"].as_array().unwrap().len(), 1, "{history}");
     site.server.stop().await;
 }
 

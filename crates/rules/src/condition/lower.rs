@@ -10,6 +10,7 @@ use super::names;
 use super::node::{Builtin, Constant, Fold, Node, Type};
 use super::parse::Places;
 use crate::nearest::hint;
+use crate::spec::check_cost;
 use crate::{FeatureSpec, Function, Input};
 
 /// A condition as a tree, with what it needs.
@@ -202,6 +203,7 @@ impl<'a> Lowering<'a> {
         let spec = names::feature_of(self, at, function, arguments)?;
         index_of(&mut self.inputs, spec.input.clone());
         let index = index_of(&mut self.features, spec);
+        check_cost(&self.features).map_err(|reason| self.error(at, reason))?;
         self.leaf(Leaf::Feature(index));
         self.nodes += arguments.len();
         Ok(if function.is_truth() {

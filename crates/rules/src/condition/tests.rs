@@ -328,3 +328,68 @@ fn the_costliest_conditions_stay_within_10_ms() {
         assert!(quickest < Duration::from_millis(10), "{source:.60}: {quickest:?}");
     }
 }
+
+#[test]
+fn windows_that_read_or_hold_too_much_are_refused_with_their_place() {
+    let many = |function: &str, count: usize| {
+        let one = |n: usize| format!("{function}(x, {}) > 0.5", 100_000 - n);
+        (0..count).map(one).collect::<Vec<_>>().join(" || ")
+    };
+    truth(&many("robust_z", 1));
+    let refused = refusal(&many("robust_z", 2));
+    assert_eq!(refused.position.column, 30, "{refused}");
+    assert!(refused.reason.contains("199999 samples, the limit is 100000"), "{refused}");
+    // The same function twice is read once.
+    truth("robust_z(x, 100000) > 0.9 || robust_z(x, 100000) > 0.8");
+    truth(&many("p95", 15));
+    assert!(refusal(&many("p95", 16)).reason.contains("bytes"));
+    truth(&many("min", 7));
+    refusal(&many("min", 8));
+    truth(&many("avg", 30));
+}
+
+/// With windows as full as they may be: what the functions of one condition take.
+#[test]
+fn the_costliest_functions_of_the_past_stay_within_10_ms_and_16_mib() {
+    let sources = [
+        "robust_z(x, 100000) > 2.0".to_owned(),
+        "trend(x, '366d') > 1.0".to_owned(),
+        "stuck(x, '366d') > 2.0".to_owned(),
+        (0..30).map(|n| format!("avg(x, {}) > 1e9", 100_000 - n)).collect::<Vec<_>>().join(" || "),
+        (0..15).map(|n| format!("p95(x, {}) > 1e9", 100_000 - n)).collect::<Vec<_>>().join(" || "),
+        (0..7).map(|n| format!("min(x, {}) > 1e9", 100_000 - n)).collect::<Vec<_>>().join(" || "),
+    ];
+    for source in sources {
+        let condition = truth(&source);
+        let mut series = crate::Series::new(100_000);
+        let numbers: Vec<usize> =
+            condition.features().iter().map(|spec| series.require(spec).unwrap()).collect();
+        let time = |n: i64| fieldline_model::Timestamp::from_nanos(n * 1_000_000_000);
+        let mut value = 1_u32;
+        let mut next = |n: i64| {
+            value = value.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (time(n), f64::from(value >> 8))
+        };
+        for n in 0..100_000 {
+            let (time, value) = next(n);
+            series.observe(time, value);
+        }
+        let mut look = |n: i64| {
+            let (time, value) = next(n);
+            series.observe(time, value);
+            let begin = std::time::Instant::now();
+            for number in &numbers {
+                series.value(*number, time);
+            }
+            begin.elapsed()
+        };
+        // The first one builds what is held; that is once after a start.
+        look(100_000);
+        let quickest = (1..6).map(|n| look(100_000 + n)).min().unwrap();
+        // Not optimised, it takes many times as long.
+        let limit = Duration::from_millis(if cfg!(debug_assertions) { 200 } else { 10 });
+        assert!(quickest < limit, "{source:.60}: {quickest:?}");
+        let held = series.held_bytes();
+        assert!(held <= 16 << 20, "{source:.60}: {held} bytes");
+    }
+}

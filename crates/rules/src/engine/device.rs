@@ -42,9 +42,19 @@ impl Slot {
         false
     }
 
+    /// Whether a reading of this time is its newest.
+    pub(super) fn is_newest(&self, time: i64) -> bool {
+        self.value.is_none() || time >= self.time
+    }
+
+    /// Samples of its past.
+    pub(super) fn samples(&self) -> usize {
+        self.series.as_ref().map_or(0, |series| series.samples().len())
+    }
+
     /// The newest value, and the past where there is one.
     pub(super) fn take(&mut self, time: i64, value: ValueRef<'_>) {
-        if self.value.is_none() || time >= self.time {
+        if self.is_newest(time) {
             self.time = time;
             match (&mut self.value, value) {
                 // No allocation for what does not change its kind.
@@ -162,10 +172,22 @@ fn hash(time: i64, value: ValueRef<'_>) -> u32 {
 pub(super) struct Track {
     /// The newest event time; none before the first reading.
     pub(super) newest: Option<i64>,
-    /// By how much the host's clock was ahead of the event time when that came.
+    /// By how much the host's clock was ahead of it when it came; of late readings when the last of them did.
     pub(super) offset: i64,
     /// One for each of [`Device::metrics`].
     pub(super) slots: Vec<Slot>,
+}
+
+impl Track {
+    /// Samples of all of it.
+    pub(super) fn samples(&self) -> usize {
+        self.slots.iter().map(Slot::samples).sum()
+    }
+
+    /// The host's clock when the last of the late readings came.
+    pub(super) fn heard(&self) -> i64 {
+        self.newest.unwrap_or_default().saturating_add(self.offset)
+    }
 }
 
 /// A metric of a device that rules look at.
@@ -209,6 +231,9 @@ pub(super) struct Instance {
     pub(super) silent_until: i64,
     /// Its entry in [`Device::timers`].
     pub(super) timer: Option<i64>,
+    /// When its rule comes into force next, where it is not.
+    pub(super) edge: Option<i64>,
+    pub(super) errors_in_row: u32,
     pub(super) dirty: bool,
 }
 
@@ -233,8 +258,15 @@ impl Instance {
             past: Vec::new(),
             silent_until: i64::MIN,
             timer: None,
+            edge: None,
+            errors_in_row: 0,
             dirty: false,
         }
+    }
+
+    /// Whether something is waited for that would be missed: not only that a rule comes into force.
+    fn is_awaited(&self) -> bool {
+        self.timer.is_some() && self.timer != self.edge
     }
 
     pub(super) fn machine(&mut self, late: bool) -> &mut Machine {
@@ -378,13 +410,18 @@ impl Device {
         self.history = Some(Box::new(Track { slots, ..Track::default() }));
     }
 
+    /// Samples of both of its tracks.
+    pub(super) fn samples(&self) -> usize {
+        self.live.samples() + self.history.as_ref().map_or(0, |track| track.samples())
+    }
+
     /// Whether it may be forgotten: nobody is waiting for anything of it.
     pub(super) fn is_idle(&self) -> bool {
-        self.timers.is_empty()
-            && self.instances.iter().all(|instance| {
-                let late = instance.history.as_ref().is_some_and(|machine| machine.alarm.is_some());
-                instance.live.phase == Phase::Idle && instance.live.alarm.is_none() && !late
-            })
+        self.instances.iter().all(|instance| {
+            let late = instance.history.as_ref().is_some_and(|machine| machine.alarm.is_some());
+            let idle = instance.live.phase == Phase::Idle && !instance.is_awaited();
+            idle && instance.live.alarm.is_none() && !late
+        })
     }
 
     pub(super) fn kept(&self) -> KeptDevice {

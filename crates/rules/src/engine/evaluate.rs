@@ -4,15 +4,20 @@ use std::collections::HashMap;
 
 use fieldline_model::{DeviceId, Quality, Reading, ReadingRef, Timestamp, ValueRef};
 
+use super::Engine;
 use super::device::Device;
 use super::machine::{Found, Phase, Step, Timing};
-use super::program::{Program, Then};
-use super::{Engine, Limits};
+use super::program::{Program, Then, nanos};
 use crate::condition::{Condition, EvaluationError, Outcome, Resolve};
+use crate::spec::READ_MAX;
 use crate::{Effect, EffectId, EffectKind, FeatureSpec, Input};
 
 /// One evaluation of so many of a rule is measured.
 const MEASURED: u64 = 64;
+
+/// By so much a metric may be behind others of its device without being late, in nanoseconds: 5 s. A device's
+/// metrics need not come in the order of their times.
+const MOMENT: i64 = 5_000_000_000;
 
 /// An instance, and when and how it is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -62,12 +67,18 @@ impl Engine {
         reading: ReadingRef<'_>,
         effects: &mut Vec<Effect>,
     ) {
+        let ahead = nanos(self.limits.ahead_within);
         let Some(device) = self.devices.get_mut(number as usize).and_then(Option::as_mut) else { return };
         let Some(slot) = device.live.slots.get_mut(metric as usize) else { return };
-        let time = reading.time.nanos();
+        let mut time = reading.time.nanos();
         if slot.is_known(time, reading.value) {
             return;
         }
+        if time > now.saturating_add(ahead) {
+            // The device's clock is wrong, or was for once: else all that comes after it would be late.
+            time = now.max(device.live.newest.unwrap_or(now));
+        }
+        let reading = ReadingRef { time: Timestamp::from_nanos(time), ..reading };
         device.used = true;
         device.arrived = now;
         if let Some(metric) = device.metrics.get_mut(metric as usize) {
@@ -94,18 +105,17 @@ impl Engine {
         let Some(device) = self.device_at(number) else { return };
         device.live.newest = Some(at);
         device.live.offset = now.saturating_sub(at);
-        if let Some(slot) = device.live.slots.get_mut(metric as usize) {
-            slot.take(at, reading.value);
-        }
+        self.keep((number, metric), false, (at, reading.value));
         self.look_at_all((number, metric), (at, now), effects);
-        self.look_at_others(number, reading.metric, (at, now), effects);
+        let others = self.others(number, reading.metric);
+        self.look_at_others(number, &others, (at, now), effects);
         if self.device_at(number).is_some_and(|device| device.owed) {
             self.tell_owed(number, now, effects);
         }
     }
 
     /// A reading behind the newest of its device: for rules that allow for that it belongs to the present, for
-    /// the others to history.
+    /// the others to history. A moment is allowed to the newest of its metric in any case.
     fn take_late(
         &mut self,
         now: i64,
@@ -116,20 +126,24 @@ impl Engine {
     ) {
         let at = reading.time.nanos();
         let limit = self.limits.window_samples_max;
+        let mut others = self.others(number, reading.metric);
         let Self { devices, programs, .. } = self;
         let Some(device) = devices.get_mut(number as usize).and_then(Option::as_mut) else { return };
         let Some(known) = device.metrics.get(metric as usize) else { return };
         let behind = newest.saturating_sub(at);
-        let touches = known.touches.iter().filter_map(|touch| {
-            let program = device.instances.get(*touch as usize)?.program;
-            Some((*touch, programs.get(program as usize)?.lateness < behind))
-        });
+        let is_newest = device.live.slots.get(metric as usize).is_some_and(|slot| slot.is_newest(at));
+        let moment = if is_newest { MOMENT } else { 0 };
+        let is_late = |program: u32| {
+            programs.get(program as usize).is_none_or(|program| program.lateness.max(moment) < behind)
+        };
+        others.retain(|program| !is_late(*program));
+        let touches = known
+            .touches
+            .iter()
+            .filter_map(|touch| Some((*touch, is_late(device.instances.get(*touch as usize)?.program))));
         let touches: Vec<(u32, bool)> = touches.collect();
-        let present = touches.iter().any(|(_, late)| !late);
+        let present = !others.is_empty() || touches.iter().any(|(_, late)| !late);
         let history = touches.iter().any(|(_, late)| *late);
-        if present && let Some(slot) = device.live.slots.get_mut(metric as usize) {
-            slot.take(at, reading.value);
-        }
         let mut in_order = false;
         if history {
             device.open_history(limit);
@@ -137,17 +151,37 @@ impl Engine {
                 in_order = track.newest.is_none_or(|before| before <= at);
                 if in_order {
                     track.newest = Some(at);
-                    track.offset = now.saturating_sub(at);
                 }
-                if let Some(slot) = track.slots.get_mut(metric as usize) {
-                    slot.take(at, reading.value);
-                }
+                track.offset = now.saturating_sub(track.newest.unwrap_or(at));
             }
+        }
+        for (late, _) in [(false, present), (true, history)].into_iter().filter(|(_, kept)| *kept) {
+            self.keep((number, metric), late, (at, reading.value));
         }
         for (instance, late) in touches.into_iter().filter(|(_, late)| in_order || !late) {
             let at = if late { at } else { newest };
             self.evaluate(Look { device: number, instance, at, now, late }, effects);
         }
+        self.look_at_others(number, &others, (at, now), effects);
+    }
+
+    /// Keeps a value, and its sample where there is a past. Where all windows together have as many as they may,
+    /// this one gives its oldest up, so that none grows.
+    fn keep(&mut self, (number, metric): (u32, u32), late: bool, (at, value): (i64, ValueRef<'_>)) {
+        let Self { devices, limits, samples, crowding, .. } = self;
+        let Some(device) = devices.get_mut(number as usize).and_then(Option::as_mut) else { return };
+        let track = if late { device.history.as_deref_mut() } else { Some(&mut device.live) };
+        let Some(slot) = track.and_then(|track| track.slots.get_mut(metric as usize)) else { return };
+        let before = slot.samples();
+        slot.take(at, value);
+        if *samples >= limits.samples_max
+            && slot.samples() > before
+            && let Some(series) = &mut slot.series
+        {
+            series.shed();
+            crowding.samples = crowding.samples.saturating_add(1);
+        }
+        *samples = samples.saturating_add(slot.samples()).saturating_sub(before);
     }
 
     /// Every instance that looks at a metric.
@@ -169,20 +203,25 @@ impl Engine {
         }
     }
 
-    /// Instances of other devices that name this metric of this one.
+    /// Rules that name this metric of this device.
+    fn others(&self, number: u32, metric: &str) -> Vec<u32> {
+        if self.by_other.is_empty() {
+            return Vec::new();
+        }
+        let device = self.devices.get(number as usize).and_then(Option::as_ref);
+        let rules = device.and_then(|device| self.by_other.get(&(device.id.clone(), metric.into())));
+        rules.cloned().unwrap_or_default()
+    }
+
+    /// Instances that rules which name this device have of others.
     fn look_at_others(
         &mut self,
         number: u32,
-        metric: &str,
+        rules: &[u32],
         (at, now): (i64, i64),
         effects: &mut Vec<Effect>,
     ) {
-        if self.by_other.is_empty() {
-            return;
-        }
-        let Some(id) = self.device_at(number).map(|device| device.id.clone()) else { return };
-        let rules = self.by_other.get(&(id, metric.into())).cloned().unwrap_or_default();
-        for rule in rules {
+        for rule in rules.iter().copied() {
             let members = self.programs.get(rule as usize).map(|program| program.members.clone());
             for member in members.into_iter().flatten().filter(|member| *member != number) {
                 let Some(device) = self.device_at(member) else { continue };
@@ -196,11 +235,22 @@ impl Engine {
     }
 
     pub(super) fn evaluate(&mut self, look: Look, effects: &mut Vec<Effect>) {
+        if self.judge(look, effects)
+            && (look.late || self.derive(look, effects))
+            && let Some(instance) = self.instance_at(look)
+        {
+            instance.errors_in_row = 0;
+        }
+        self.retime(look.device, look.instance);
+    }
+
+    /// Asks the conditions, and does what comes of them; whether they had an answer.
+    pub(super) fn judge(&mut self, look: Look, effects: &mut Vec<Effect>) -> bool {
         if look.late {
             self.elapse_late(look, effects);
         }
-        let Some((found, timing)) = self.find(look) else { return };
-        let Some(instance) = self.instance_at(look) else { return };
+        let Some((found, timing)) = self.find(look) else { return false };
+        let Some(instance) = self.instance_at(look) else { return false };
         let machine = instance.machine(look.late);
         let before = machine.phase;
         let step = machine.phase.observe(look.at, found, timing);
@@ -209,16 +259,18 @@ impl Engine {
             self.dirty.insert(look.device);
         }
         self.step(look, step, effects);
-        if !look.late {
-            self.derive(look, effects);
-        }
-        self.retime(look.device, look.instance);
+        true
     }
 
     pub(super) fn step(&mut self, look: Look, step: Option<Step>, effects: &mut Vec<Effect>) {
         match step {
             Some(Step::Raise(at)) => self.raise(Look { at, ..look }, effects),
-            Some(Step::Return(at)) => self.give_back(Look { at, ..look }, effects),
+            Some(Step::Return(at)) => {
+                self.give_back(Look { at, ..look }, effects);
+                if self.dependent && !look.late {
+                    self.release(Look { at, ..look }, effects);
+                }
+            }
             None => {}
         }
     }
@@ -260,10 +312,10 @@ impl Engine {
     fn find(&mut self, look: Look) -> Option<(Found, Timing)> {
         let instance = self.instance_at(look)?;
         let active = matches!(instance.machine(look.late).phase, Phase::Active { .. });
-        let number = instance.program as usize;
+        let (number, errors) = (instance.program as usize, instance.errors_in_row);
         let Self { programs, devices, index, limits, stopwatch, .. } = self;
         let program = programs.get_mut(number)?;
-        if program.disabled.is_some() {
+        if program.disabled.is_some() || errors >= limits.errors_max {
             return None;
         }
         let measured = stopwatch.filter(|_| program.evaluations % MEASURED == 0).map(|now| (now, now()));
@@ -286,11 +338,10 @@ impl Engine {
         let (holds, ends) = match (holds, ends) {
             (Ok(holds), Ok(ends)) => (holds, ends),
             (Err(error), _) | (_, Err(error)) => {
-                fail(program, limits, &error);
+                self.fail(look, &error);
                 return None;
             }
         };
-        program.errors_in_row = 0;
         let timing = Timing { hold: program.hold, keep: program.keep };
         let program = self.programs.get(number)?;
         let allowed = active || self.is_allowed(look, program);
@@ -305,7 +356,7 @@ impl Engine {
         let Self { programs, devices, index, .. } = self;
         let Some(program) = programs.get(program) else { return Vec::new() };
         let condition = &program.when;
-        let features = features(devices, index, condition.features(), look);
+        let features = features(devices, index, condition.features(), look).unwrap_or_default();
         let values = Values { devices, index, look, inputs: condition.inputs(), features: &features };
         let mut explained = condition.explain(&values);
         for spec in condition.features() {
@@ -324,21 +375,23 @@ impl Engine {
         words: &crate::TemplateWords<'_>,
     ) -> String {
         let Self { devices, index, .. } = self;
-        let features = features(devices, index, template.features(), look);
+        let features = features(devices, index, template.features(), look).unwrap_or_default();
         let values = Values { devices, index, look, inputs: template.inputs(), features: &features };
         template.render(words, &values)
     }
 
-    /// Metrics that the rule makes.
-    fn derive(&mut self, look: Look, effects: &mut Vec<Effect>) {
-        let Some(number) = self.instance_at(look).map(|instance| instance.program as usize) else { return };
-        let Self { programs, devices, index, limits, .. } = self;
-        let Some(program) = programs.get_mut(number) else { return };
+    /// Metrics that the rule makes; whether all of them could be made.
+    fn derive(&mut self, look: Look, effects: &mut Vec<Effect>) -> bool {
+        let Some(number) = self.instance_at(look).map(|instance| instance.program as usize) else {
+            return true;
+        };
+        let Self { programs, devices, index, .. } = self;
+        let Some(program) = programs.get_mut(number) else { return true };
         if !program.then.iter().any(|then| matches!(then, Then::Derive { .. })) {
-            return;
+            return true;
         }
         let id = devices.get(look.device as usize).and_then(Option::as_ref).map(|device| device.id.clone());
-        let Some(id) = id else { return };
+        let Some(id) = id else { return true };
         let mut failure = None;
         for then in &program.then {
             let Then::Derive { metric, value } = then else { continue };
@@ -364,18 +417,27 @@ impl Engine {
                 Err(error) => failure = Some(error),
             }
         }
-        if let Some(error) = failure {
-            fail(program, limits, &error);
+        if let Some(error) = &failure {
+            self.fail(look, error);
         }
+        failure.is_none()
     }
-}
 
-/// Counts an error; too many in a row disable the rule alone.
-fn fail(program: &mut Program, limits: &Limits, error: &EvaluationError) {
-    program.errors += 1;
-    program.errors_in_row += 1;
-    if program.errors_in_row >= limits.errors_max {
-        program.disabled = Some(format!("{} errors in a row, the last: {error}", program.errors_in_row));
+    /// Counts an error. Too many in a row disable the rule for this device, and for all when it is disabled for
+    /// each: one device that sends nonsense takes the rule from no other.
+    fn fail(&mut self, look: Look, error: &EvaluationError) {
+        let errors_max = self.limits.errors_max;
+        let Some(instance) = self.instance_at(look) else { return };
+        instance.errors_in_row = instance.errors_in_row.saturating_add(1);
+        let (number, disabled) = (instance.program as usize, instance.errors_in_row >= errors_max);
+        let Some(program) = self.programs.get_mut(number) else { return };
+        program.errors += 1;
+        if disabled {
+            program.instances_disabled += 1;
+            if program.instances_disabled >= program.instances {
+                program.disabled = Some(format!("{errors_max} errors in a row, the last: {error}"));
+            }
+        }
     }
 }
 
@@ -385,20 +447,28 @@ fn ask(
     condition: &Condition,
     look: Look,
 ) -> Result<Outcome, EvaluationError> {
-    let features = features(devices, index, condition.features(), look);
+    let features = features(devices, index, condition.features(), look)?;
     condition.evaluate(&Values { devices, index, look, inputs: condition.inputs(), features: &features })
 }
 
-/// The values of functions of the past; allocates nothing where there are none.
+/// The values of functions of the past; allocates nothing where there are none. What they read through is bounded
+/// as the steps of the evaluation are.
 fn features(
     devices: &mut [Option<Device>],
     index: &HashMap<DeviceId, u32>,
     specs: &[FeatureSpec],
     look: Look,
-) -> Vec<Option<f64>> {
+) -> Result<Vec<Option<f64>>, EvaluationError> {
     let at = Timestamp::from_nanos(look.at);
-    let value =
-        |spec| series_of(devices, index, spec, look).and_then(|(series, number)| series.value(number, at));
+    let mut read = 0_usize;
+    let value = |spec| {
+        let Some((series, number)) = series_of(devices, index, spec, look) else { return Ok(None) };
+        read = read.saturating_add(series.reads(number, at));
+        if read > READ_MAX {
+            return Err(EvaluationError::Limit("samples of windows"));
+        }
+        Ok(series.value(number, at))
+    };
     specs.iter().map(value).collect()
 }
 

@@ -7,8 +7,9 @@
 //! | `window/<device>/<metric>/<l\|h>/<chunk>` | samples, and what functions have learned; live or history |
 //! | `instance/<device>/<rule>` | where the rule stands for the device |
 //! | `alarm/<id>` | an alarm that is not normal, as JSON |
+//! | `aside/<rule>/<device>` | what operators have put aside, as JSON |
 //!
-//! All but alarms begin with a byte of their version and are postcard.
+//! All but the last two begin with a byte of their version and are postcard.
 
 use std::collections::BTreeMap;
 
@@ -210,6 +211,7 @@ impl Engine {
             }
         }
         changes.extend(self.alarms.take_changes());
+        changes.extend(self.asides.take_changes());
         changes
     }
 }

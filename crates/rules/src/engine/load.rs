@@ -15,6 +15,7 @@ use crate::{Documents, Effect};
 type States = BTreeMap<String, KeptInstance>;
 
 impl Engine {
+    /// Puts rules in force; see [`Engine::load`].
     pub(super) fn replace_rules(
         &mut self,
         now: i64,
@@ -28,7 +29,8 @@ impl Engine {
             self.reinstate(number, states, effects);
         }
         for (id, kept) in self.kept.devices() {
-            let number = self.device(&id);
+            // What is kept has its room.
+            let number = self.index.get(&id).copied().unwrap_or_else(|| self.insert(&id));
             let limit = self.limits.window_samples_max;
             if let Some(device) = self.device_at(number) {
                 device.restore(kept.state, limit);
@@ -42,9 +44,12 @@ impl Engine {
             }
             if let Some(device) = self.device_at(number) {
                 kept.fill(device);
+                let samples = device.samples();
+                self.samples += samples;
             }
             self.reinstate(number, kept.instances, effects);
         }
+        self.adopt_shelved();
         self.unshelve_due(now, effects);
         loaded
     }
@@ -88,6 +93,7 @@ impl Engine {
                 program.nanos = same.nanos;
             }
         }
+        self.dependent = self.programs.iter().any(|program| !program.rule.unless_firing.is_empty());
         self.repeats = self.programs.iter().any(|program| program.rule.renotify.is_some());
         self.by_metric.clear();
         self.by_other.clear();
@@ -140,9 +146,8 @@ impl Engine {
                     instance.dirty = true;
                 }
                 None => {
-                    if program.is_none() {
-                        self.gone.push(format!("instance/{id}/{rule}"));
-                    }
+                    // Gone, until there is something new to keep.
+                    self.gone.push(format!("instance/{id}/{rule}"));
                     let at = self.device_at(number).and_then(|device| device.live.newest).unwrap_or_default();
                     for alarm in state.alarms() {
                         self.return_alarm(alarm, Timestamp::from_nanos(at), effects);
@@ -158,25 +163,41 @@ impl Engine {
         self.schedule(number);
     }
 
-    /// Makes the instances that a device has of rules about it, after its groups have changed.
-    pub(super) fn assign(&mut self, device: &DeviceId) {
+    /// Gives a device the instances of the rules that are about it, after its groups have changed.
+    pub(super) fn assign(&mut self, device: &DeviceId, effects: &mut Vec<Effect>) {
         let Some(number) = self.index.get(device).copied() else { return };
-        let names = self
-            .device_at(number)
-            .map(|device| device.metrics.iter().map(|metric| Arc::clone(&metric.name)).collect::<Vec<_>>());
-        for metric in names.into_iter().flatten() {
-            self.connect(number, &metric);
+        self.leave(number);
+        let states = self.disband(number);
+        self.reinstate(number, states, effects);
+    }
+
+    /// The rules count the instances of a device no longer.
+    fn leave(&mut self, number: u32) {
+        let Self { devices, programs, limits, .. } = self;
+        let Some(Some(device)) = devices.get(number as usize) else { return };
+        for instance in &device.instances {
+            let Some(program) = programs.get_mut(instance.program as usize) else { continue };
+            program.instances = program.instances.saturating_sub(1);
+            program.members.remove(&number);
+            if instance.errors_in_row >= limits.errors_max {
+                program.instances_disabled = program.instances_disabled.saturating_sub(1);
+            }
         }
     }
 
-    /// The number of a device, made where it is new.
-    pub(super) fn device(&mut self, id: &DeviceId) -> u32 {
+    /// The number of a device, made where it is new; none where there is no room.
+    pub(super) fn device(&mut self, id: &DeviceId) -> Option<u32> {
         if let Some(number) = self.index.get(id) {
-            return *number;
+            return Some(*number);
         }
-        if self.index.len() >= self.limits.devices_max {
-            self.forget_one();
+        if self.index.len() >= self.limits.devices_max && !self.forget_one() {
+            self.crowding.devices = self.crowding.devices.saturating_add(1);
+            return None;
         }
+        Some(self.insert(id))
+    }
+
+    fn insert(&mut self, id: &DeviceId) -> u32 {
         let device = Some(Device::new(id.clone()));
         let number = match self.free.pop() {
             Some(number) => {
@@ -224,12 +245,15 @@ impl Engine {
             let known = device.instances.iter().position(|instance| instance.program == *rule);
             let instance = match known {
                 Some(instance) => instance,
-                None if self.instances >= self.limits.instances_max => continue,
+                None if self.instances >= self.limits.instances_max => {
+                    self.crowding.instances = self.crowding.instances.saturating_add(1);
+                    continue;
+                }
                 None => {
                     self.instances += 1;
                     program.instances += 1;
                     if program.inputs.iter().any(|input| input.device.is_some()) {
-                        program.members.push(number);
+                        program.members.insert(number);
                     }
                     push(&mut device.instances, Instance::new(*rule, &program.name, &program.fingerprint));
                     device.instances.len() - 1
@@ -264,32 +288,37 @@ impl Engine {
     }
 
     /// Makes room: the first device that has not been heard since the search came by last, and of which nobody
-    /// waits for anything.
-    fn forget_one(&mut self) {
+    /// waits for anything. Where there is none, as many devices are turned away before the next search as it has
+    /// looked at: in the mean it costs nothing.
+    fn forget_one(&mut self) -> bool {
+        if self.crowded > 0 {
+            self.crowded -= 1;
+            return false;
+        }
         for _ in 0..2 * self.devices.len() {
             self.hand = (self.hand + 1) % self.devices.len().max(1);
             let Some(Some(device)) = self.devices.get_mut(self.hand) else { continue };
-            if std::mem::take(&mut device.used) || !device.is_idle() {
-                continue;
+            if !std::mem::take(&mut device.used) && device.is_idle() {
+                self.forget(self.hand as u32);
+                return true;
             }
-            let number = self.hand as u32;
-            if let Some(device) = self.devices.get_mut(self.hand).and_then(Option::take) {
-                self.instances = self.instances.saturating_sub(device.instances.len());
-                for instance in &device.instances {
-                    if let Some(program) = self.programs.get_mut(instance.program as usize) {
-                        program.instances = program.instances.saturating_sub(1);
-                    }
-                }
-                if let Some(wake) = device.wake {
-                    self.wakes.remove(&(wake, number));
-                }
-                self.index.remove(&device.id);
-                self.dirty.remove(&number);
-                self.gone.extend(device.keys());
-                self.free.push(number);
-            }
-            return;
         }
+        self.crowded = self.devices.len();
+        false
+    }
+
+    fn forget(&mut self, number: u32) {
+        self.leave(number);
+        let Some(device) = self.devices.get_mut(number as usize).and_then(Option::take) else { return };
+        self.instances = self.instances.saturating_sub(device.instances.len());
+        self.samples = self.samples.saturating_sub(device.samples());
+        if let Some(wake) = device.wake {
+            self.wakes.remove(&(wake, number));
+        }
+        self.index.remove(&device.id);
+        self.dirty.remove(&number);
+        self.gone.extend(device.keys());
+        self.free.push(number);
     }
 
     /// Whether a rule that this one depends on has an active alarm of the device.

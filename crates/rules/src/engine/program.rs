@@ -51,10 +51,10 @@ pub(crate) struct Program {
     /// What they took, extrapolated.
     pub(crate) nanos: u64,
     pub(crate) errors: u64,
-    pub(crate) errors_in_row: u32,
     pub(crate) instances: usize,
+    pub(crate) instances_disabled: usize,
     /// Devices with an instance, where the rule names other devices.
-    pub(crate) members: Vec<u32>,
+    pub(crate) members: BTreeSet<u32>,
     pub(crate) disabled: Option<String>,
 }
 
@@ -90,9 +90,9 @@ impl Program {
             evaluations: 0,
             nanos: 0,
             errors: 0,
-            errors_in_row: 0,
             instances: 0,
-            members: Vec::new(),
+            instances_disabled: 0,
+            members: BTreeSet::new(),
             disabled: None,
         };
         let inputs: BTreeSet<Input> = program.conditions().flat_map(Condition::inputs).cloned().collect();

@@ -3,6 +3,7 @@
 use fieldline_model::Timestamp;
 
 use super::Engine;
+use super::aside::pair;
 use super::evaluate::Look;
 use super::program::{Then, nanos};
 use crate::{
@@ -63,6 +64,7 @@ impl Engine {
         machine.alarm = Some(name.clone());
         machine.told_at = None;
         machine.told = 0;
+        let aside = self.asides.get(&pair(&program.rule.name, id.as_str()));
         let alarm = Alarm {
             id: name,
             rule: program.rule.name.clone(),
@@ -73,21 +75,25 @@ impl Engine {
             returned_at: None,
             mark: if news { Mark::Live } else { Mark::Historical },
             values,
-            shelved: None,
-            suppressed: false,
+            shelved: aside
+                .and_then(|aside| aside.shelved.clone())
+                .filter(|shelved| shelved.until.nanos() > look.now),
+            suppressed: aside.is_some_and(|aside| aside.suppressed.is_some()),
         };
-        let notifies = program.then.iter().any(|then| matches!(then, Then::Notify { .. }));
         let history_too = program.rule.notify_history;
         let effect = self.alarms.record(alarm, line(Transition::Raised, look.at));
         let event = event_of(&effect);
         effects.push(effect);
-        let Some(event) = event.filter(|_| notifies || news) else { return };
+        let Some(event) = event else { return };
         if news {
             self.act(look, &event, effects);
             self.notify(look, &Message { event: &event, mark: Mark::Live, repeated: None }, effects);
-        } else if history_too {
+            return;
+        }
+        if history_too {
             self.notify(look, &Message { event: &event, mark: Mark::Historical, repeated: None }, effects);
-        } else if !look.late {
+        }
+        if !look.late {
             self.owe(look);
         }
     }
@@ -165,7 +171,7 @@ impl Engine {
 
     fn notify(&mut self, look: Look, message: &Message<'_>, effects: &mut Vec<Effect>) {
         let event = message.event;
-        if event.alarm.shelved.is_some() {
+        if event.alarm.shelved.is_some() || event.alarm.suppressed {
             return;
         }
         let Some(program) = self.instance_at(look).map(|instance| instance.program as usize) else { return };
@@ -220,7 +226,7 @@ impl Engine {
         }
     }
 
-    /// Tells of alarms that lasted when their device had caught up.
+    /// Marks and tells of alarms that lasted when their device had caught up.
     pub(super) fn tell_owed(&mut self, number: u32, now: i64, effects: &mut Vec<Effect>) {
         let live_within = nanos(self.limits.live_within);
         let Some(device) = self.device_at(number) else { return };
@@ -236,12 +242,21 @@ impl Engine {
             owed.map(|(nth, instance)| (nth as u32, instance.live.alarm.clone())).collect();
         for (instance, alarm) in owed {
             let look = Look { device: number, instance, at: newest, now, late: false };
+            let mut told = false;
             if let Some(instance) = self.instance_at(look) {
+                told = instance.live.told > 0;
                 instance.live.owed = false;
                 instance.dirty = true;
             }
-            let Some(alarm) = alarm.and_then(|id| self.alarms.get(&id).cloned()) else { continue };
+            let Some(mut alarm) = alarm.and_then(|id| self.alarms.get(&id).cloned()) else { continue };
             let at = alarm.raised_at.nanos();
+            if alarm.mark == Mark::Historical {
+                alarm.mark = Mark::Late;
+                effects.push(self.alarms.record(alarm.clone(), line(Transition::Overdue, newest.max(at))));
+            }
+            if told {
+                continue;
+            }
             let event = line(Transition::Raised, at)(alarm);
             self.notify(look, &Message { event: &event, mark: Mark::Late, repeated: None }, effects);
         }

@@ -1,9 +1,11 @@
 //! What happens although no reading comes.
 
+use fieldline_model::Timestamp;
+
 use super::Engine;
-use super::device::Device;
+use super::device::{Device, Instance};
 use super::evaluate::Look;
-use super::machine::Timing;
+use super::machine::{Phase, Timing};
 use super::tell::SETTLED;
 use crate::Effect;
 
@@ -65,19 +67,70 @@ impl Engine {
         let Some(instance) = self.instance_at(look) else { return };
         if instance.live.phase.deadline(timing).is_some_and(|deadline| deadline <= look.at) {
             let step = instance.live.phase.elapse(timing, allowed);
+            if step.is_none() {
+                // It held, and was not allowed: looked at again when the rule comes into force.
+                instance.silent_until = look.at;
+            }
             self.step(look, step, effects);
             self.retime(look.device, look.instance);
+            return;
+        }
+        instance.silent_until = look.at;
+        if instance.edge == Some(look.at) {
+            // No reading has come: there is nothing to calculate.
+            self.judge(look, effects);
+            self.retime(look.device, look.instance);
         } else {
-            instance.silent_until = look.at;
             self.evaluate(look, effects);
         }
     }
 
+    /// An alarm has returned: what it has held back may be raised.
+    pub(super) fn release(&mut self, look: Look, effects: &mut Vec<Effect>) {
+        let Some(device) = self.devices.get(look.device as usize).and_then(Option::as_ref) else { return };
+        let Some(returned) = device.instances.get(look.instance as usize) else { return };
+        let waits = |instance: &Instance| {
+            let program = self.programs.get(instance.program as usize);
+            let depends = program.is_some_and(|program| {
+                program.rule.unless_firing.iter().any(|other| **other == *returned.rule)
+            });
+            depends && instance.live.phase == Phase::Idle
+        };
+        let instances = (0_u32..).zip(&device.instances);
+        let waiting: Vec<u32> =
+            instances.filter(|(_, instance)| waits(instance)).map(|(number, _)| number).collect();
+        for instance in waiting {
+            self.judge(Look { instance, ..look }, effects);
+            self.retime(look.device, instance);
+        }
+    }
+
+    /// When the rule of an instance comes into force, where it is not and the instance waits for nothing else.
+    fn edge(&self, number: u32, nth: u32) -> Option<i64> {
+        let device = self.devices.get(number as usize)?.as_ref()?;
+        let instance = device.instances.get(nth as usize)?;
+        let calendar = self.programs.get(instance.program as usize)?.calendar.as_ref()?;
+        if instance.live.phase != Phase::Idle {
+            return None;
+        }
+        // Just before the newest reading, which may stand at the edge itself: of what comes out the same after a
+        // restart.
+        let seen = device.live.newest?.saturating_sub(1).max(instance.silent_until);
+        if let Some(edge) = instance.edge.filter(|edge| *edge > seen) {
+            return Some(edge);
+        }
+        let seen = Timestamp::from_nanos(seen);
+        let change = if calendar.in_force(seen) { None } else { calendar.next_change(seen) };
+        change.map(Timestamp::nanos)
+    }
+
     /// Sets the timer of an instance to its next deadline.
     pub(super) fn retime(&mut self, number: u32, nth: u32) {
-        let next = self.next_deadline(number, nth);
+        let edge = self.edge(number, nth);
+        let next = self.next_deadline(number, nth, edge);
         let Some(device) = self.device_at(number) else { return };
         let Some(instance) = device.instances.get_mut(nth as usize) else { return };
+        instance.edge = edge;
         if instance.timer == next {
             return;
         }
@@ -97,11 +150,11 @@ impl Engine {
         }
     }
 
-    fn next_deadline(&self, number: u32, nth: u32) -> Option<i64> {
+    fn next_deadline(&self, number: u32, nth: u32, edge: Option<i64>) -> Option<i64> {
         let device = self.devices.get(number as usize)?.as_ref()?;
         let instance = device.instances.get(nth as usize)?;
         let program = self.programs.get(instance.program as usize)?;
-        if program.disabled.is_some() {
+        if program.disabled.is_some() || instance.errors_in_row >= self.limits.errors_max {
             return None;
         }
         let own = instance.live.phase.deadline(Timing { hold: program.hold, keep: program.keep });
@@ -114,7 +167,7 @@ impl Engine {
             }
             Some(since.saturating_add(*nanos)).filter(|at| *at > instance.silent_until)
         });
-        own.into_iter().chain(silences).min()
+        own.into_iter().chain(edge).chain(silences).min()
     }
 
     fn last_time(&self, device: &Device, input: &crate::Input) -> Option<i64> {
@@ -136,7 +189,7 @@ impl Engine {
         }
         let timer = device.timers.first().map(|(at, ..)| at.saturating_add(device.live.offset));
         let owed = device.owed.then(|| device.arrived.saturating_add(SETTLED));
-        let history = device.history.as_ref().map(|_| device.arrived.saturating_add(HISTORY_OVER));
+        let history = device.history.as_ref().map(|late| late.heard().saturating_add(HISTORY_OVER));
         let repeat = if repeats { self.next_repeat(number) } else { None };
         let next = timer.into_iter().chain(owed).chain(history).chain(repeat).min();
         let Some(device) = self.device_at(number) else { return };
@@ -168,8 +221,8 @@ impl Engine {
             self.wakes.remove(&(at, number));
             let Some(device) = self.device_at(number) else { continue };
             device.wake = None;
-            let (offset, owed, arrived) = (device.live.offset, device.owed, device.arrived);
-            let (late, instances) = (device.history.is_some(), device.instances.len());
+            let (offset, owed, instances) = (device.live.offset, device.owed, device.instances.len());
+            let heard = device.history.as_ref().map(|late| late.heard());
             // At a deadline, not only after it.
             self.advance(number, now.saturating_sub(offset).saturating_add(1), now, effects);
             if owed {
@@ -182,7 +235,7 @@ impl Engine {
                     let _next = self.repeat(look, effects);
                 }
             }
-            if late && now.saturating_sub(arrived) >= HISTORY_OVER {
+            if heard.is_some_and(|heard| now.saturating_sub(heard) >= HISTORY_OVER) {
                 self.close_history(number, now, effects);
             }
             if let Some(device) = self.device_at(number) {
@@ -211,10 +264,11 @@ impl Engine {
         }
         let Some(device) = self.device_at(number) else { return };
         let keys = device.window_keys(true);
-        device.history = None;
+        let forgotten = device.history.take().map_or(0, |track| track.samples());
         for metric in &mut device.metrics {
             metric.dirty = true;
         }
+        self.samples = self.samples.saturating_sub(forgotten);
         self.gone.extend(keys);
     }
 }

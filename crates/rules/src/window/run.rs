@@ -60,6 +60,16 @@ impl Run {
         Self { function, extent, held: empty(function), within: None, stale: false }
     }
 
+    /// Bytes of what it holds.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        match &self.held {
+            Held::Extreme { candidates, .. } => candidates.len() * size_of::<Sample>(),
+            Held::Ranks(values, _) => values.len() * size_of::<f64>(),
+            _ => size_of::<Held>(),
+        }
+    }
+
     /// Forgets what it holds.
     pub(crate) fn clear(&mut self) {
         self.held = empty(self.function);
@@ -112,8 +122,14 @@ impl Run {
             }
             _ => self.clear(),
         }
-        for sample in (from..end).filter_map(|index| samples.get(index)) {
-            self.put(sample);
+        let added = (from..end).filter_map(|index| samples.get(index));
+        match &mut self.held {
+            // One by one it would take the square of their number.
+            Held::Ranks(values, _) if values.is_empty() => {
+                values.extend(added.map(|(_, value)| value));
+                values.sort_unstable_by(f64::total_cmp);
+            }
+            _ => added.for_each(|sample| self.put(sample)),
         }
         let ends = samples.get(start).zip(end.checked_sub(1).and_then(|last| samples.get(last)));
         self.within = ends.filter(|_| start < end).map(|(first, last)| (first.0, last.0));

@@ -174,6 +174,11 @@ impl Samples {
         if self.is_kept(time, self.samples.len() - 1) {
             return None;
         }
+        self.pop_oldest()
+    }
+
+    /// The oldest sample, taken out.
+    pub(crate) fn pop_oldest(&mut self) -> Option<Sample> {
         // A chunk that loses its oldest is not written again: what comes back with a restart expires again.
         if let Some(chunk) = self.chunks.front_mut() {
             chunk.len = chunk.len.saturating_sub(1);

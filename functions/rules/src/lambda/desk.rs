@@ -10,6 +10,7 @@ use fieldline_model::{GatewayId, Timestamp};
 use fieldline_rules::{Effect, Host, Limits};
 use fieldline_wire::Block;
 
+use super::fares::{self, Fares};
 use super::files::Files;
 use super::{Account, GatewayState};
 use crate::{CommitError, DeliveryError, Outlet, PortError, Runner, StateStore};
@@ -25,6 +26,8 @@ struct Warm {
     state: Arc<dyn GatewayState>,
     /// Which rules it has.
     rules: u64,
+    /// What was told of them.
+    fares: Fares,
     used: u64,
 }
 
@@ -126,7 +129,9 @@ impl Desk {
             for (rule, reason) in warm.runner.load(now, &documents).await?.refused {
                 tracing::warn!(%gateway, rule, reason, "a rule cannot be used");
             }
+            fares::warn_of_what_there_is_not(gateway, &documents);
             warm.rules = version;
+            warm.fares = Fares::default();
         }
         match blocks {
             [] => warm.runner.tick(now).await?,
@@ -136,6 +141,7 @@ impl Desk {
         if warm.runner.wake_at().is_some_and(|at| at <= now) {
             warm.runner.tick(now).await?;
         }
+        warm.fares.tell(gateway, &warm.runner);
         self.put(gateway, warm);
         Ok(())
     }
@@ -146,7 +152,7 @@ impl Desk {
         let outlet =
             Arc::new(Punctual { outlet: self.account.outlet(gateway), until: Arc::clone(&self.until) });
         let runner = Runner::open(Host::Server, Limits::default(), port, outlet, now).await?;
-        Ok(Warm { runner, state, rules: 0, used: 0 })
+        Ok(Warm { runner, state, rules: 0, fares: Fares::default(), used: 0 })
     }
 
     fn put(&self, gateway: &GatewayId, mut warm: Warm) {
