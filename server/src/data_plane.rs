@@ -128,8 +128,9 @@ impl IntoResponse for Failure {
     }
 }
 
-async fn other_method() -> Failure {
-    let message = "a topic is published to with POST";
+/// The exception of AWS's clients for a method that a resource does not have.
+pub(crate) async fn other_method() -> Failure {
+    let message = "The specified method is not allowed against this resource.";
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowedException", message)
 }
 

@@ -22,6 +22,6 @@
 pub const DEVICE: &str = include_str!("builtin/device.json");
 
 /// For a gateway: what a device may, and the shadows and commands of any thing, for it speaks for the
-/// devices behind it. Attached beside [`DEVICE`], not instead of it: together they are too long for AWS's
+/// devices behind it; the server itself keeps other gateways' from it. Attached beside [`DEVICE`], not instead of it: together they are too long for AWS's
 /// quota.
 pub const GATEWAY: &str = include_str!("builtin/gateway.json");

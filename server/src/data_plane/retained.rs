@@ -15,7 +15,7 @@ use fieldline_policy::{Action, Resource};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Failure;
+use super::{Failure, other_method};
 use crate::access::Caller;
 
 /// As many topics are listed at once, as AWS IoT has it.
@@ -24,8 +24,8 @@ const PAGE_MAX: usize = 200;
 /// The routes.
 pub(crate) fn router(broker: Broker) -> Router {
     Router::new()
-        .route("/retainedMessage", get(list))
-        .route("/retainedMessage/{*topic}", get(one))
+        .route("/retainedMessage", get(list).fallback(other_method))
+        .route("/retainedMessage/{*topic}", get(one).fallback(other_method))
         .with_state(broker)
 }
 

@@ -112,3 +112,6 @@ fn refuse(service: &Service, topic: &ShadowTopic, Refused { error, client_token 
     let document = error.document(now_s(), client_token.as_deref());
     service.publish(&topic.with(ShadowPart::Rejected), &document);
 }
+
+#[cfg(test)]
+mod tests;

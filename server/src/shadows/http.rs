@@ -17,17 +17,17 @@ use serde_json::json;
 
 use super::{Refused, Service, now_s};
 use crate::access::Caller;
-use crate::data_plane::{Failure, PAYLOAD_BYTES_MAX};
+use crate::data_plane::{Failure, PAYLOAD_BYTES_MAX, other_method};
 
 /// Names in a page where nothing is said, and at most.
 const PAGE_MAX: usize = 100;
 
 /// The routes.
 pub(crate) fn router(service: Service) -> Router {
-    let shadow = get(shadow).post(shadow).delete(shadow);
+    let shadow = get(shadow).post(shadow).delete(shadow).fallback(other_method);
     Router::new()
         .route("/things/{thing}/shadow", shadow)
-        .route("/api/things/shadow/ListNamedShadowsForThing/{thing}", get(named))
+        .route("/api/things/shadow/ListNamedShadowsForThing/{thing}", get(named).fallback(other_method))
         .layer(DefaultBodyLimit::max(PAYLOAD_BYTES_MAX))
         .with_state(service)
 }

@@ -8,6 +8,7 @@ mod functions;
 mod gateway_config;
 mod https;
 mod identity;
+mod programs;
 mod registry;
 mod reported;
 mod rules;

@@ -1,6 +1,7 @@
 //! Each rule of docs/formats/shadow.md as a conversation with the server, held by MQTT and by HTTP.
 
 use axum::http::Method;
+use fieldline_store::{Shadows as _, SqliteConfig, SqliteStore};
 
 use super::shadows::{ask, http, listener, reply};
 use super::*;
@@ -276,7 +277,7 @@ async fn subscribers_are_told_of_updates_with_times_delta_and_documents() {
         let first = update(json!({ "state": { "desired": { "a": 1, "b": [1] } }, "clientToken": "t" })).await;
         let delta = &first["delta"];
         assert_eq!((&delta["state"], &delta["version"]), (&json!({ "a": 1, "b": [1] }), &json!(1)));
-        assert_eq!(delta["clientToken"], "t");
+        assert_eq!((&delta["clientToken"], &first["documents"]["clientToken"]), (&json!("t"), &json!("t")));
         let at = &delta["metadata"]["a"]["timestamp"];
         assert!(
             at.as_i64().unwrap() > 1_700_000_000 && delta["metadata"]["b"]["timestamp"].is_i64(),
@@ -286,6 +287,7 @@ async fn subscribers_are_told_of_updates_with_times_delta_and_documents() {
         assert_eq!(second["delta"]["state"], json!({ "b": [1] }));
         assert_eq!(second["delta"]["metadata"]["b"], delta["metadata"]["b"], "of desired's own time");
         let documents = &second["documents"];
+        assert_eq!(documents.get("clientToken"), None, "none was given: {documents}");
         assert_eq!(documents["previous"]["state"], json!({ "desired": { "a": 1, "b": [1] } }));
         assert_eq!(
             (&documents["previous"]["version"], &documents["current"]["version"]),
@@ -309,5 +311,39 @@ async fn broken_utf_8_is_refused_with_415() {
     let (topic, document) = reply(&mut client).await;
     assert_eq!((topic.as_str(), &document["code"]), ("$aws/things/t/shadow/update/rejected", &json!(415)));
     assert_eq!(document["message"], "Unsupported documented encoding; supported encoding is UTF-8");
+    site.server.stop().await;
+}
+
+/// Rule 9: a shadow that was stored years ago, of which one leaf changes now.
+#[tokio::test]
+async fn what_is_not_touched_keeps_its_time() {
+    const THEN_S: i64 = 1_600_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let shadow: fieldline_model::ShadowTopic = "$aws/things/t/shadow/get".parse().unwrap();
+    {
+        let at = folder.path().join("server");
+        let store = SqliteStore::open(&at, SqliteConfig::default(), Timestamp::EPOCH).unwrap();
+        let request =
+            br#"{"state": {"desired": {"a": 1, "o": {"p": 1, "q": 2}}, "reported": {"a": 1, "b": [1, 2]}}}"#;
+        let update = fieldline_shadow::Update::parse(request).unwrap();
+        store.update_shadow(&shadow.shadow, update, THEN_S).await.unwrap().unwrap();
+    }
+    let site = Site { server: Server::start(config(folder.path())).await.unwrap(), folder };
+    let request =
+        json!({ "state": { "desired": { "o": { "q": 3 } }, "reported": { "b": [1] } } }).to_string();
+    assert_eq!(http(&site, Method::POST, "/things/t/shadow", &request).await.0, 200);
+    let (_, _, document) = http(&site, Method::GET, "/things/t/shadow", "").await;
+    let metadata = &document["metadata"];
+    for (leaf, touched) in [
+        (&metadata["desired"]["a"], false),
+        (&metadata["desired"]["o"]["p"], false),
+        (&metadata["desired"]["o"]["q"], true),
+        (&metadata["reported"]["a"], false),
+        (&metadata["reported"]["b"], true),
+    ] {
+        let at = leaf["timestamp"].as_i64().unwrap();
+        assert_eq!(at != THEN_S, touched, "{metadata}");
+        assert!(!touched || at > 1_700_000_000, "{metadata}");
+    }
     site.server.stop().await;
 }

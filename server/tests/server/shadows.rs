@@ -103,7 +103,17 @@ async fn rule_2_http_answers_alike_and_tells_subscribers_of_updates_only() {
     assert_eq!(http(&site, Method::DELETE, path, "").await.0, 200);
     assert_eq!(http(&site, Method::DELETE, path, "").await.0, 404);
     assert_eq!(http(&site, Method::GET, "/things/a%20b/shadow", "").await.0, 400);
-    assert_eq!(http(&site, Method::PUT, path, "").await.0, 405);
+    let list = "/api/things/shadow/ListNamedShadowsForThing/pump";
+    for (method, path) in [
+        (Method::PUT, path),
+        (Method::PATCH, path),
+        (Method::POST, list),
+        (Method::PUT, "/retainedMessage/a"),
+    ] {
+        let (status, kind, body) = http(&site, method.clone(), path, "").await;
+        assert_eq!((status, kind.as_str()), (405, "MethodNotAllowedException"), "{method} {path}");
+        assert!(body["message"].is_string(), "{body}");
+    }
     site.server.stop().await;
 }
 
@@ -168,5 +178,39 @@ async fn shadows_survive_a_restart_and_replies_cannot_be_forged() {
     let site = site.restart().await;
     let (_, _, body) = http(&site, Method::GET, "/things/t/shadow", "").await;
     assert_eq!((&body["state"]["reported"], &body["version"]), (&json!({ "a": 1 }), &json!(1)));
+    site.server.stop().await;
+}
+
+/// Shadows need no registered thing, and stay when it goes.
+#[tokio::test]
+async fn rule_12_deleting_the_thing_leaves_its_shadow() {
+    let site = Site::start().await;
+    let update = json!({ "state": { "reported": { "a": 1 } } }).to_string();
+    assert_eq!(http(&site, Method::POST, "/things/t", "{}").await.0, 200);
+    assert_eq!(http(&site, Method::POST, "/things/t/shadow?name=x", &update).await.0, 200);
+    assert_eq!(http(&site, Method::DELETE, "/things/t", "").await.0, 200);
+    assert_eq!(http(&site, Method::GET, "/things/t", "").await.0, 404);
+    let (status, _, body) = http(&site, Method::GET, "/things/t/shadow?name=x", "").await;
+    assert_eq!((status, &body["version"]), (200, &json!(1)));
+    assert_eq!(http(&site, Method::POST, "/things/t/shadow?name=x", &update).await.2["version"], 2);
+    site.server.stop().await;
+}
+
+/// Without end a thing's shadows would fill the disk.
+#[tokio::test]
+async fn a_thing_has_as_many_named_shadows_as_the_configuration_says() {
+    let site = Site::start_with(|config| config.shadows.named_max = 2).await;
+    let update = json!({ "state": { "reported": { "a": 1 } } }).to_string();
+    for (query, expected) in
+        [("?name=a", 200), ("?name=b", 200), ("?name=c", 400), ("", 200), ("?name=a", 200)]
+    {
+        let (status, kind, body) =
+            http(&site, Method::POST, &format!("/things/t/shadow{query}"), &update).await;
+        assert_eq!(status, expected, "{query}: {body}");
+        if expected == 400 {
+            assert_eq!(kind, "InvalidRequestException");
+            assert_eq!(body["message"], "The thing has too many named shadows");
+        }
+    }
     site.server.stop().await;
 }
