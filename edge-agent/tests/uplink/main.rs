@@ -1,6 +1,7 @@
 //! The agent as a client of AWS IoT Core: the server's side of AWS's Device Advisor tests, played by
 //! a scripted broker. Each test is named after the Device Advisor test that it stands for; the table
-//! is in `docs/guides/aws.md`. (`devices` is the other side: devices on the agent's own listener.)
+//! is in `docs/guides/aws.md`. (`devices` is the other side: devices on the agent's own listener; `moved` is about
+//! the configuration from afar.)
 //!
 //! A test plays the broker line by line: it accepts the agent's connection, reads what comes and
 //! answers, or does not. Nothing waits for a time but the agent itself, by its settings.
@@ -12,6 +13,7 @@ mod connect;
 mod devices;
 mod exchange;
 mod gateway;
+mod moved;
 mod peer;
 mod quiet;
 mod quotas;
