@@ -198,9 +198,7 @@ fn history(server: &Server) -> Result<Vec<String>> {
     let (mut lines, mut next) = (Vec::new(), String::new());
     loop {
         let page = server.http().json(&format!("/api/v1/alarms/history?limit=1000{next}"))?;
-        for line in page["history"].as_array().context("no history")? {
-            lines.push(self::line(line));
-        }
+        lines.extend(page["history"].as_array().context("no history")?.iter().filter_map(line));
         match page["next"].as_str() {
             Some(more) => next = format!("&next={}", encode(more)),
             None => break,
@@ -210,9 +208,15 @@ fn history(server: &Server) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// What is told of an alarm, but for what only a host knows.
-fn line(event: &Value) -> String {
-    json!([event["at"], event["alarm"]["id"], event["transition"], event["alarm"]]).to_string()
+/// What is told of an alarm, but for what only a host knows: whether its device was silent for so long, by the
+/// host's clock, that an alarm of the past counts as one that lasts.
+fn line(event: &Value) -> Option<String> {
+    let mut alarm = event["alarm"].clone();
+    if alarm["mark"] == "late" {
+        alarm["mark"] = json!("historical");
+    }
+    let line = json!([event["at"], alarm["id"], event["transition"], alarm]);
+    Some(line.to_string()).filter(|_| event["transition"] != "overdue")
 }
 
 fn by_the_agent(trace: &Trace, kills: usize) -> Result<Vec<String>> {
@@ -273,7 +277,7 @@ fn by_lambda(trace: &Trace, kills: usize) -> Result<Option<Vec<String>>> {
         for message in &messages {
             let event: Value = serde_json::from_str(message["Body"].as_str().context("a body")?)?;
             if event["type"].as_str().is_some_and(|kind| kind.starts_with("io.fieldline.alarm.")) {
-                lines.insert(line(&event["data"]));
+                lines.extend(line(&event["data"]));
             }
             queue.delete(message["ReceiptHandle"].as_str().context("a receipt")?)?;
         }
