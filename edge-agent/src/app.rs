@@ -59,10 +59,7 @@ impl Agent {
         let remote = begin_remote(&base)?;
         let config = remote.as_ref().map_or_else(|| base.clone(), |(config, ..)| config.clone());
         let filter = config.check()?;
-        // What came from afar has said in its status what it lacks.
-        for broker in config.broker.iter().filter(|broker| broker.is_own()) {
-            broker.password()?;
-        }
+        check_passwords(&config)?;
         let note = recovered_note(&journal);
         let board = Board::new(note.counts.clone());
         let settled = note.settled.clone();
@@ -207,6 +204,12 @@ fn open_to_devices(
         tasks.push(tokio::spawn(Arc::clone(commands).run(stopping.clone())));
     }
     Ok(Devices { broker: Some(broker), things, commands, shadows })
+}
+
+/// That those of the gateway's own file can be read. What came from afar has said in its status what it lacks.
+fn check_passwords(config: &Config) -> anyhow::Result<()> {
+    let mut own = config.broker.iter().filter(|broker| broker.is_own());
+    own.try_for_each(|broker| broker.password().map(drop))
 }
 
 /// The rules, in force from the first reading on.

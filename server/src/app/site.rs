@@ -58,10 +58,7 @@ impl Site {
         let waiting = Waiting::new(config.mqtt.waiting_bytes_max);
         let quarantine = QuarantineDesk::start(store.clone());
         let keeper = Keeper::open(store.clone()).await?;
-        let access = Access::new(
-            Arc::new(access::Registered::new(keeper.handle().clone())),
-            config.lets_strangers_in(),
-        );
+        let access = access(config, &keeper);
         let (sightings, seen) = Sightings::new(keeper.handle().clone(), config.registry.devices);
         let (direct, offers) =
             Direct::new(config.gateway.clone(), quarantine, counters.clone(), sightings.clone());
@@ -80,70 +77,31 @@ impl Site {
             commands: commands.clone(),
             reported: reported.clone(),
         };
-        let desk = Arc::new(Desk {
-            back,
-            waiting: waiting.clone(),
-            counters: counters.clone(),
-            access: access.clone(),
-        });
+        let (room, count, may) = (waiting.clone(), counters.clone(), access.clone());
+        let desk = Arc::new(Desk { back, waiting: room, counters: count, access: may });
         let broker = Broker::new(config.mqtt.limits.clone(), desk.clone());
         let book =
             AlarmBook::open(store.clone(), broker.clone(), config.gateway.clone(), bounds(config)).await?;
         let (rules, rules_line) = RulesDesk::new(book.clone());
-        let own = OwnStream::open(
-            &config.gateway,
-            noting.clone(),
-            store.clone(),
-            rules.clone(),
-            counters.clone(),
-            sightings.clone(),
-        )
-        .await?;
+        let own = own_stream(config, &noting, &store, &rules, &counters, &sightings).await?;
         let service = shadows::Service { store: store.clone(), broker: broker.clone() };
         let limits = commands_desk::Limits::default();
         let executions = commands_desk::Service::open(store.clone(), broker.clone(), limits).await?;
-        let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(broker.clone()));
-        let function = storage::Context { store: noting, ledger: store.clone(), acks: acks.clone() };
-        let queue = StorageQueue::start(function, rules.clone(), counters.clone(), sightings.clone());
-        let context = ingest::Context {
-            limits: fieldline_wire::Limits::default(),
-            blocks: Arc::new(queue),
-            quarantine: Arc::new(ingest::LedgerQuarantine { ledger: store.clone(), acks }),
-        };
+        let blocks = Blocks { store: store.clone(), noting, rules: rules.clone(), broker: broker.clone() };
+        let context = blocks.functions(counters.clone(), sightings.clone());
+        let told = books::run(reports, store.clone(), reported.clone(), counters.clone(), ending.clone());
         let work = vec![
             tokio::spawn(intake::run(jobs, context, counters.clone(), ending.clone())),
-            tokio::spawn(books::run(
-                reports,
-                store.clone(),
-                reported.clone(),
-                counters.clone(),
-                ending.clone(),
-            )),
+            tokio::spawn(told),
             tokio::spawn(shadows::run(requests, service.clone(), ending.clone())),
             tokio::spawn(executions.run(asks, ending.clone())),
-            tokio::spawn(access::turn_away(
-                access.clone(),
-                broker.clone(),
-                keeper.handle().clone(),
-                ending.clone(),
-            )),
+            turn_away(&access, &broker, &keeper, &ending),
             tokio::spawn(registry::run_sightings(seen, sightings, keeper.clone(), ending.clone())),
             tokio::spawn(own.run(offers, ending)),
         ];
-        let targets = rules_desk::targets(&config.targets, &broker, &config.gateway)?;
-        let couriers = Couriers::start(targets, &counters);
+        let couriers = couriers(config, &broker, &counters)?;
         let outlet = rules_desk::Router::new(book, couriers, commands.clone(), service.clone());
-        let parts = rules_desk::Parts {
-            store: store.clone(),
-            registry: keeper.handle().clone(),
-            direct: direct.clone(),
-            // What rules derive is bounded by what they are given to evaluate, which has its place.
-            waiting: Waiting::new(usize::MAX),
-            counters: counters.clone(),
-            folders: config.rules.folders(&config.data),
-            look_every: config.rules.look_every,
-            targets: config.targets.keys().cloned().collect(),
-        };
+        let parts = rules_parts(config, &store, &keeper, &direct, &counters);
         let last_words =
             vec![start_rules(parts, outlet, rules_line).await?, last_word(reported, service.clone(), &store)];
         let face = Face { direct, waiting, counters };
@@ -158,6 +116,29 @@ impl Site {
         };
         let (router, devices) = inside.routers(config, &store, closing).await?;
         Ok(Self { parts: Parts { broker, router, devices, access }, work, last_words, store, rules })
+    }
+}
+
+/// What blocks go through.
+struct Blocks {
+    store: Arc<SqliteStore>,
+    noting: Arc<dyn TimeSeriesStore>,
+    rules: RulesDesk,
+    broker: Broker,
+}
+
+impl Blocks {
+    /// `ingest`, with `storage` and the rules behind it.
+    fn functions(self, counters: Counters, sightings: Sightings) -> ingest::Context {
+        let acks: Arc<dyn storage::Acks> = Arc::new(BrokerAcks(self.broker));
+        let function =
+            storage::Context { store: self.noting, ledger: self.store.clone(), acks: acks.clone() };
+        let queue = StorageQueue::start(function, self.rules, counters, sightings);
+        ingest::Context {
+            limits: fieldline_wire::Limits::default(),
+            blocks: Arc::new(queue),
+            quarantine: Arc::new(ingest::LedgerQuarantine { ledger: self.store, acks }),
+        }
     }
 }
 
@@ -202,6 +183,62 @@ impl Inside {
             .merge(registry::api_router(keeper, store.clone()))
             .merge(certs::router(authority));
         Ok((routes(router, desk, counters, broker), devices))
+    }
+}
+
+/// What comes without a gateway has a stream of the server's own.
+async fn own_stream(
+    config: &Config,
+    noting: &Arc<dyn TimeSeriesStore>,
+    store: &Arc<SqliteStore>,
+    rules: &RulesDesk,
+    counters: &Counters,
+    sightings: &Sightings,
+) -> anyhow::Result<OwnStream> {
+    let (noting, store, rules) = (noting.clone(), store.clone(), rules.clone());
+    let own =
+        OwnStream::open(&config.gateway, noting, store, rules, counters.clone(), sightings.clone()).await?;
+    Ok(own)
+}
+
+fn access(config: &Config, keeper: &Keeper) -> Access {
+    Access::new(Arc::new(access::Registered::new(keeper.handle().clone())), config.lets_strangers_in())
+}
+
+/// Ends the connections of those that may not be connected any more.
+fn turn_away(
+    access: &Access,
+    broker: &Broker,
+    keeper: &Keeper,
+    ending: &watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let registry = keeper.handle().clone();
+    tokio::spawn(access::turn_away(access.clone(), broker.clone(), registry, ending.clone()))
+}
+
+/// Who is told by notifications.
+fn couriers(config: &Config, broker: &Broker, counters: &Counters) -> anyhow::Result<Couriers> {
+    let targets = rules_desk::targets(&config.targets, broker, &config.gateway)?;
+    Ok(Couriers::start(targets, counters))
+}
+
+fn rules_parts(
+    config: &Config,
+    store: &Arc<SqliteStore>,
+    keeper: &Keeper,
+    direct: &Direct,
+    counters: &Counters,
+) -> rules_desk::Parts {
+    rules_desk::Parts {
+        store: store.clone(),
+        registry: keeper.handle().clone(),
+        direct: direct.clone(),
+        // What rules derive is bounded by what they are given to evaluate, which has its place.
+        waiting: Waiting::new(usize::MAX),
+        counters: counters.clone(),
+        folders: config.rules.folders(&config.data),
+        look_every: config.rules.look_every,
+        targets: config.targets.keys().cloned().collect(),
     }
 }
 

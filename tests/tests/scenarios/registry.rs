@@ -1,5 +1,7 @@
 //! The registry with AWS's clients, and under `kill -9`.
 
+mod facts;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -14,6 +16,8 @@ use fieldline_tests::wait::{PATIENCE, until};
 use fieldline_tests::{Http, Server, machine, programs};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
+
+use facts::Facts;
 
 const SEED: u64 = 0x0e61_57e2;
 
@@ -109,8 +113,8 @@ fn a_watched_shadow_is_printed_as_it_changes() -> Result<()> {
 type Book = BTreeMap<String, Option<u64>>;
 
 /// Creates, changes and deletes things of its own until `ending`; only what is answered goes into the book.
-fn work(http: Http, worker: u64, ending: &AtomicBool, answered: &AtomicU64) -> Book {
-    let (mut book, mut random) = (Book::new(), Random::new(SEED ^ worker));
+fn work(http: Http, worker: u64, ending: &AtomicBool, answered: &AtomicU64) -> (Book, Facts) {
+    let (mut book, mut facts, mut random) = (Book::new(), Facts::new(), Random::new(SEED ^ worker));
     let ok = |answer: Result<Answer>| answer.is_ok_and(|answer| answer.status == 200);
     for n in 0_u64.. {
         if ending.load(Ordering::Relaxed) {
@@ -126,9 +130,13 @@ fn work(http: Http, worker: u64, ending: &AtomicBool, answered: &AtomicU64) -> B
         }
         answered.fetch_add(1, Ordering::Relaxed);
         book.insert(name.clone(), Some(1));
+        if n % 4 == 0 && facts::make(http, &name, &mut facts).is_none() {
+            back(http, ending);
+        }
         let after = match random.below(3) {
             0 => ok(http.patch(&path, attributes.as_bytes())).then_some(Some(2)),
-            1 => ok(http.delete(&path)).then_some(None),
+            // What is attached to it would have to be detached first.
+            1 if n % 4 > 0 => ok(http.delete(&path)).then_some(None),
             _ => continue,
         };
         match after {
@@ -139,7 +147,7 @@ fn work(http: Http, worker: u64, ending: &AtomicBool, answered: &AtomicU64) -> B
             }
         }
     }
-    book
+    (book, facts)
 }
 
 /// Waits until the server answers again, or all ends.
@@ -177,7 +185,7 @@ fn what_was_answered_is_there_after_kills() -> Result<()> {
     server.start()?;
     let (http, ending, answered) = (server.http(), AtomicBool::new(false), AtomicU64::new(0));
     let mut random = Random::new(SEED);
-    let books = std::thread::scope(|scope| -> Result<Vec<Book>> {
+    let books = std::thread::scope(|scope| -> Result<Vec<(Book, Facts)>> {
         let workers: Vec<_> = (0..4)
             .map(|worker| {
                 let (ending, answered) = (&ending, &answered);
@@ -199,7 +207,7 @@ fn what_was_answered_is_there_after_kills() -> Result<()> {
     })?;
     let found = things(http)?;
     let mut checked = 0;
-    for (name, version) in books.iter().flatten() {
+    for (name, version) in books.iter().flat_map(|(book, _)| book) {
         ensure!(
             found.get(name) == version.as_ref(),
             "{name}: {version:?} was answered, {:?} is there",
@@ -207,7 +215,13 @@ fn what_was_answered_is_there_after_kills() -> Result<()> {
         );
         checked += 1;
     }
-    println!("{kills} kills, {checked} things as they were answered, {} there", found.len());
+    let facts: usize = books.iter().map(|(_, facts)| facts.len()).sum();
+    books.iter().try_for_each(|(_, facts)| facts::check(http, facts))?;
+    println!(
+        "{kills} kills, {checked} things and {facts} facts beside them as answered, {} there",
+        found.len()
+    );
+    ensure!(facts > 20, "too little was done beside things: {facts}");
     ensure!(checked > kills, "too little was done to say anything: {checked}");
     server.stop()
 }

@@ -187,5 +187,9 @@ async fn garbage(address: SocketAddr, good: &mut Thing) -> Result<()> {
     });
     let took = measure(good, || began.elapsed() > STORM).await?;
     let count = sender.join().ok().context("the sender panicked")??;
+    ensure!(
+        count >= 1_000 * STORM.as_secs(),
+        "{count} failing connections in {STORM:?} are no 1,000 a second"
+    );
     judge(&format!("{count} connections without TLS in {STORM:?}"), &took)
 }
