@@ -29,7 +29,7 @@ pub trait Application: Send + Sync + 'static {
         }
     }
 
-    /// Whether the client may publish to `topic`. "No" is PUBACK 0x87 on MQTT 5 (QoS 0: the message
+    /// Whether the client may publish to `topic`. "No" is PUBACK or PUBREC 0x87 on MQTT 5 (QoS 0: the message
     /// is dropped and counted) and the end of the connection on 3.1.1. Asked again for a will when
     /// its time has come, the connection being gone: "no" drops it then, and counts it.
     fn authorize_publish(&self, client: &ClientInfo, topic: &str) -> bool;
@@ -51,7 +51,7 @@ pub trait Application: Send + Sync + 'static {
     /// QoS 0 message acknowledges nothing, but still routes), and for the will of a client that
     /// broke off. Nothing is delivered to a subscriber before [`Receipt::accept`].
     ///
-    /// Of QoS 1, an application never holds more than the connection's Receive Maximum. QoS 0 has
+    /// Of QoS 1 and 2, an application never holds more than the connection's Receive Maximum. QoS 0 has
     /// no such brake: an application that queues such messages bounds its own queue.
     fn publish(&self, client: &ClientInfo, message: Message, receipt: Receipt);
 

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::broker::{Shared, Wanted};
-use crate::link::{Link, lock};
+use crate::inbound::{Arrival, Inbound};
+use crate::link::{Link, Outcome, lock};
 use crate::packet::{RetainHandling, Will};
 use crate::session::{Delivery, Ending, Fired, Outgoing, Session};
 use crate::{ClientInfo, DisconnectReason, Message, Receipt, Refusal};
@@ -20,6 +21,8 @@ pub(crate) struct Cell {
 #[derive(Debug)]
 struct Slot {
     session: Session,
+    /// What the client sends with QoS 2; whom the answer is for, and the number of the message there.
+    inbound: Inbound<(Arc<Link>, u64)>,
     link: Option<Arc<Link>>,
     /// Whose session it is: the client of the connection that serves it, or did last.
     owner: ClientInfo,
@@ -50,7 +53,8 @@ impl Cell {
     fn new(shared: &Shared, owner: &ClientInfo) -> Arc<Self> {
         let client_id = Arc::clone(&owner.client_id);
         let session = Session::new(&shared.config);
-        let slot = Slot { session, link: None, owner: owner.clone(), replaced: false };
+        let inbound = Inbound::new();
+        let slot = Slot { session, inbound, link: None, owner: owner.clone(), replaced: false };
         Arc::new(Self { number: shared.number(), client_id, slot: Mutex::new(slot) })
     }
 
@@ -113,6 +117,40 @@ impl Cell {
         if slot.owner.connection == connection {
             slot.session.acknowledge(id);
         }
+    }
+
+    /// A PUBLISH of QoS 2 has come on a connection, as its message number `number`; none when the session
+    /// is not that connection's any more.
+    pub(crate) fn arrive(
+        &self,
+        link: &Arc<Link>,
+        id: u16,
+        number: u64,
+        messages_max: usize,
+    ) -> Option<Arrival> {
+        let mut slot = lock(&self.slot);
+        let current = slot.owner.connection == link.client.connection && !slot.replaced;
+        current.then(|| slot.inbound.arrive(id, (Arc::clone(link), number), messages_max))
+    }
+
+    /// The application's answer to a message of QoS 2, whichever connection waits for it by now.
+    pub(crate) fn answer(&self, id: u16, outcome: Outcome) {
+        let is_taken = |(link, _): &(Arc<Link>, u64)| outcome.is_acknowledged(link.client.version);
+        let waiter = lock(&self.slot).inbound.answer(id, is_taken);
+        if let Some((link, number)) = waiter {
+            link.complete(number, outcome);
+        }
+    }
+
+    /// A PUBREL; false when nothing of this identifier awaits one.
+    pub(crate) fn release_inbound(&self, connection: u64, id: u16) -> bool {
+        let mut slot = lock(&self.slot);
+        slot.owner.connection == connection && slot.inbound.release(id)
+    }
+
+    /// How many messages of QoS 2 await their PUBREL.
+    pub(crate) fn unreleased(&self) -> usize {
+        lock(&self.slot).inbound.unreleased()
     }
 
     /// Grants a subscription and queues the retained messages that belong to it. False when the
@@ -178,6 +216,7 @@ impl Cell {
     fn forget(self: &Arc<Self>, shared: &Shared, slot: &mut Slot) {
         slot.replaced = true;
         shared.count_dropped(slot.session.clear());
+        slot.inbound = Inbound::new();
         let key = CellKey(Arc::clone(self));
         let filters = std::mem::take(&mut slot.session.subscriptions);
         shared.write_subscriptions(|all| {

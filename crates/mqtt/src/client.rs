@@ -226,6 +226,9 @@ impl Connection {
         if size == 0 || filters.clone().any(|(filter, _)| !valid_filter(filter)) {
             return Err(ClientError::Invalid { what: "a topic filter" });
         }
+        if filters.clone().any(|(_, qos)| qos == Some(QoS::ExactlyOnce)) {
+            return Err(ClientError::Invalid { what: "the QoS, which this client does not speak," });
+        }
         if size + 8 > self.packet_bytes_max_out {
             return Err(ClientError::TooLarge);
         }

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BrokerConfig {
-    /// QoS 1 messages of one connection that may await their PUBACK. At the limit the socket is
+    /// Messages of one connection that may await their PUBACK or PUBREC. At the limit the socket is
     /// not read any further (TCP holds the client back); an MQTT 5 client, which has been told the
-    /// number, is disconnected with 0x93 when it goes beyond. Default 100, at least 1.
+    /// number, is disconnected with 0x93 when it goes beyond. For MQTT 5 those that await their PUBREL
+    /// count too; an MQTT 3.1.1 session has at most 65,535 of them. Default 100, at least 1.
     pub receive_maximum: u16,
     /// The largest packet taken, in bytes, fixed header included. Default 256 KiB.
     pub packet_bytes_max: u32,

@@ -50,6 +50,8 @@ pub(crate) struct Driver {
     input: input::Input,
     acknowledgements: Acknowledgements,
     completions: Vec<(u64, Outcome)>,
+    /// There may be messages of QoS 2 that await their PUBREL.
+    exactly_once: bool,
     /// The session may have more to send than the outbox had room for.
     mail: bool,
     packet_bytes_max: usize,
@@ -76,6 +78,7 @@ impl Driver {
             input: input::Input::new(parts.unread),
             acknowledgements: Acknowledgements::new(usize::from(config.receive_maximum)),
             completions: Vec::new(),
+            exactly_once: cell.unreleased() > 0,
             mail: true,
             packet_bytes_max: parts.packet_bytes_max,
             silence_max,
@@ -179,6 +182,7 @@ impl Driver {
         while let Some(answer) = self.acknowledgements.next(version) {
             match answer {
                 Answer::Puback { id, code } => encode::puback(self.outbox.buffer(), version, id, code),
+                Answer::Pubrec { id, code } => encode::pubrec(self.outbox.buffer(), version, id, code),
                 Answer::Silence => {}
                 Answer::Close(reason) => {
                     wish = Some(reason);

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use crate::broker::Shared;
-use crate::{ClientInfo, DisconnectReason, PublishError};
+use crate::reason::V3Answer;
+use crate::{ClientInfo, DisconnectReason, PublishError, Version};
 
 /// What the application made of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,17 @@ pub(crate) enum Outcome {
     Disconnect,
     /// The receipt was dropped: never to be acknowledged on this connection.
     Abandoned,
+}
+
+impl Outcome {
+    /// Whether the client is told that it need not send the message again, and is not told of an error.
+    pub(crate) fn is_acknowledged(self, version: Version) -> bool {
+        match self {
+            Self::Accepted => true,
+            Self::Refused(error) => version == Version::V3_1_1 && error.v3_answer() == V3Answer::Acknowledge,
+            Self::Disconnect | Self::Abandoned => false,
+        }
+    }
 }
 
 /// Shared by a connection's task, its receipts and its session.

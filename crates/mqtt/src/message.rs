@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// How hard the protocol tries. QoS 2 is not spoken: a publish with it closes the connection.
+/// How hard the protocol tries. The client of this crate speaks QoS 0 and 1, the broker all three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QoS {
@@ -14,6 +14,8 @@ pub enum QoS {
     AtMostOnce = 0,
     /// QoS 1: sent again until it is acknowledged.
     AtLeastOnce = 1,
+    /// QoS 2: handed over in two steps, so that it arrives once.
+    ExactlyOnce = 2,
 }
 
 impl QoS {

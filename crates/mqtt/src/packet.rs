@@ -50,6 +50,7 @@ pub(crate) fn frame(data: &[u8], bytes_max: usize) -> Result<Option<Frame<'_>>, 
 pub(crate) enum Packet<'a> {
     Publish(Publish<'a>),
     Puback { id: u16, code: u8 },
+    Pubrel { id: u16 },
     Subscribe(Subscribe),
     Suback { id: u16, codes: &'a [u8] },
     Unsubscribe { id: u16, filters: Vec<String> },
@@ -64,6 +65,7 @@ pub(crate) enum Packet<'a> {
 pub(crate) struct Publish<'a> {
     pub(crate) topic: &'a str,
     pub(crate) payload: &'a [u8],
+    pub(crate) qos: QoS,
     /// The packet identifier; none on QoS 0.
     pub(crate) id: Option<u16>,
     pub(crate) retain: bool,
@@ -72,10 +74,6 @@ pub(crate) struct Publish<'a> {
 }
 
 impl Publish<'_> {
-    pub(crate) fn qos(&self) -> QoS {
-        if self.id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce }
-    }
-
     /// The message by itself, its topic taken from `last` when it is the same again.
     pub(crate) fn to_message(&self, last: &mut Arc<str>) -> Message {
         if **last != *self.topic {
@@ -84,7 +82,7 @@ impl Publish<'_> {
         Message {
             topic: Arc::clone(last),
             payload: Bytes::copy_from_slice(self.payload),
-            qos: self.qos(),
+            qos: self.qos,
             retain: self.retain,
             properties: self.properties.clone(),
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::cell::Cell;
 use crate::link::{Link, Outcome};
 use crate::{Message, PublishError};
 
@@ -16,9 +17,12 @@ pub enum Routing {
 
 /// The right to answer one message.
 ///
-/// The PUBACK is written only after [`Receipt::accept`] (or a [`Receipt::reject`] that says so).
-/// PUBACKs leave a connection in the order of its PUBLISH packets ([MQTT-4.6.0-2]): an early answer
-/// waits for the ones before it. Answers that come together are written together.
+/// The PUBACK, or the PUBREC of QoS 2, is written only after [`Receipt::accept`] (or a [`Receipt::reject`] that
+/// says so). They leave a connection in the order of its PUBLISH packets ([MQTT-4.6.0-2], [MQTT-4.6.0-3]): an
+/// early answer waits for the ones before it. Answers that come together are written together.
+///
+/// Of QoS 2 the answer is the session's: when the client has lost its connection meanwhile and sends the message
+/// again, this answer is what it gets, and the application is not asked a second time.
 ///
 /// A receipt that is dropped unanswered acknowledges nothing: the client sends the message again
 /// after its next connect. It keeps its place in the Receive Maximum until then; when nothing else
@@ -27,19 +31,28 @@ pub enum Routing {
 #[must_use = "a receipt that is dropped leaves the message unacknowledged"]
 pub struct Receipt {
     link: Arc<Link>,
-    /// The message's number on its connection; none when there is nothing to acknowledge.
-    slot: Option<u64>,
+    /// None when there is nothing to acknowledge.
+    owed: Option<Owed>,
     message: Message,
 }
 
+/// Who waits for the answer.
+#[derive(Debug)]
+pub(crate) enum Owed {
+    /// The connection, for its message of this number.
+    Connection(u64),
+    /// The session, for the message of QoS 2 with this identifier.
+    Session(Arc<Cell>, u16),
+}
+
 impl Receipt {
-    pub(crate) fn new(link: Arc<Link>, slot: Option<u64>, message: Message) -> Self {
-        Self { link, slot, message }
+    pub(crate) fn new(link: Arc<Link>, owed: Option<Owed>, message: Message) -> Self {
+        Self { link, owed, message }
     }
 
-    /// Whether a PUBACK hangs on this answer (QoS 1, not a will).
+    /// Whether a PUBACK or PUBREC hangs on this answer (QoS 1 or 2, not a will).
     pub fn acknowledges(&self) -> bool {
-        self.slot.is_some()
+        self.owed.is_some()
     }
 
     /// Takes the message: it is routed (if asked for) before this returns, and then acknowledged.
@@ -51,7 +64,7 @@ impl Receipt {
         self.answer(Outcome::Accepted);
     }
 
-    /// Refuses the message. MQTT 5 carries the reason in the PUBACK. MQTT 3.1.1 cannot, so there
+    /// Refuses the message. MQTT 5 carries the reason in the PUBACK or PUBREC. MQTT 3.1.1 cannot, so there
     /// `PayloadFormatInvalid` and `TopicNameInvalid` are acknowledged all the same (sending it
     /// again could never help), `NotAuthorized` closes the connection, and after anything else the
     /// PUBACK stays out, as if the receipt had been dropped. To choose otherwise, use
@@ -63,15 +76,17 @@ impl Receipt {
 
     /// Closes the connection without acknowledging (MQTT 5: DISCONNECT 0x98).
     pub fn disconnect(mut self) {
-        if self.slot.is_none() {
+        if self.owed.is_none() {
             self.link.close(crate::DisconnectReason::AdministrativeAction);
         }
         self.answer(Outcome::Disconnect);
     }
 
     fn answer(&mut self, outcome: Outcome) {
-        if let Some(slot) = self.slot.take() {
-            self.link.complete(slot, outcome);
+        match self.owed.take() {
+            Some(Owed::Connection(number)) => self.link.complete(number, outcome),
+            Some(Owed::Session(cell, id)) => cell.answer(id, outcome),
+            None => {}
         }
     }
 }

@@ -70,7 +70,7 @@ impl Connection {
                 }
             }
             Packet::Disconnect { reason, .. } => return Err(ClientError::Disconnected(reason)),
-            Packet::Subscribe(_) | Packet::Unsubscribe { .. } | Packet::Pingreq => {
+            Packet::Subscribe(_) | Packet::Unsubscribe { .. } | Packet::Pubrel { .. } | Packet::Pingreq => {
                 return Err(ClientError::Protocol { reason: DisconnectReason::ProtocolError });
             }
         }

@@ -7,8 +7,11 @@ use fieldline_model::valid_filter;
 use super::Driver;
 use super::acknowledgements::Acknowledgements;
 use crate::broker::Wanted;
+use crate::inbound::Arrival;
+use crate::link::Outcome;
 use crate::packet::decode::{self, Side};
 use crate::packet::{Packet, Publish, Subscribe, SubscribeOptions, encode, frame};
+use crate::receipt::Owed;
 use crate::session::Ending;
 use crate::stats::add;
 use crate::{DisconnectReason, PublishError, QoS, Receipt, Version};
@@ -112,6 +115,11 @@ impl Driver {
                 self.cell.acknowledge(self.link.client.connection, id);
                 self.mail = true;
             }
+            Packet::Pubrel { id } => {
+                let known = self.cell.release_inbound(self.link.client.connection, id);
+                // 0x92: Packet Identifier not found (section 3.7.2.1).
+                encode::pubcomp(self.outbox.buffer(), version, id, if known { 0 } else { 0x92 });
+            }
             Packet::Subscribe(subscribe) => self.subscribe(&subscribe)?,
             Packet::Unsubscribe { id, filters } => {
                 let code = |filter: &String| {
@@ -136,15 +144,7 @@ impl Driver {
     }
 
     fn publish(&mut self, publish: &Publish<'_>, tally: &mut Tally) -> Result<(), DisconnectReason> {
-        if let Some(id) = publish.id {
-            // Sent again while the first is still being worked on: one answer will do for both.
-            if publish.duplicate && self.acknowledgements.is_pending(id) {
-                return Ok(());
-            }
-            if self.acknowledgements.is_full() {
-                return Err(DisconnectReason::ReceiveMaximumExceeded);
-            }
-        }
+        let Some(owed) = self.owed(publish)? else { return Ok(()) };
         tally.publishes += 1;
         let shared = &self.link.shared;
         let levels = publish.topic.bytes().filter(|byte| *byte == b'/').count() + 1;
@@ -152,26 +152,74 @@ impl Driver {
             && shared.application.authorize_publish(&self.link.client, publish.topic);
         if !allowed {
             tally.refused += 1;
-            return self.refuse(publish);
+            return self.refuse(owed);
         }
         let message = publish.to_message(&mut self.input.topic);
-        let slot = publish.id.map(|id| self.acknowledgements.enter(id));
-        let receipt = Receipt::new(Arc::clone(&self.link), slot, message.clone());
+        let receipt = Receipt::new(Arc::clone(&self.link), owed, message.clone());
         shared.application.publish(&self.link.client, message, receipt);
         Ok(())
     }
 
-    /// Answers a publish that is not allowed.
-    fn refuse(&mut self, publish: &Publish<'_>) -> Result<(), DisconnectReason> {
-        match (self.link.client.version, publish.id) {
-            (Version::V3_1_1, _) => Err(DisconnectReason::NotAuthorized),
-            (Version::V5, None) => Ok(()),
-            (Version::V5, Some(id)) => {
-                // Behind the ones before it, as any answer.
-                let slot = self.acknowledgements.enter(id);
-                self.link.complete(slot, crate::link::Outcome::Refused(PublishError::NotAuthorized));
-                Ok(())
+    /// What a publish is owed, and its place among the answers; none when the message is known already and
+    /// there is nothing to hand over.
+    fn owed(&mut self, publish: &Publish<'_>) -> Result<Option<Option<Owed>>, DisconnectReason> {
+        let Some(id) = publish.id else { return Ok(Some(None)) };
+        let exactly_once = publish.qos == QoS::ExactlyOnce;
+        // Sent again while the first is still being worked on: one answer will do for both.
+        if (publish.duplicate || exactly_once) && self.acknowledgements.is_pending(id) {
+            return Ok(None);
+        }
+        if exactly_once {
+            return self.owed_once(id);
+        }
+        // Of MQTT 3.1.1 only what the application has is counted: such a client is held back by not being
+        // read, and what it has yet to release could then never be released.
+        let counts = self.exactly_once && self.link.client.version == Version::V5;
+        let unreleased = if counts { self.cell.unreleased() } else { 0 };
+        if self.acknowledgements.is_full_with(unreleased) {
+            return Err(DisconnectReason::ReceiveMaximumExceeded);
+        }
+        Ok(Some(Some(Owed::Connection(self.acknowledgements.enter(id, publish.qos)))))
+    }
+
+    /// The same for QoS 2, where the session knows what has been handed over ([MQTT-4.3.3-10]).
+    fn owed_once(&mut self, id: u16) -> Result<Option<Option<Owed>>, DisconnectReason> {
+        if self.acknowledgements.is_full() {
+            return Err(DisconnectReason::ReceiveMaximumExceeded);
+        }
+        let counts = self.link.client.version == Version::V5;
+        let full = counts && self.acknowledgements.is_full_with(self.cell.unreleased());
+        let messages_max = match (full, counts) {
+            (true, _) => 0,
+            (false, true) => usize::from(self.link.shared.config.receive_maximum),
+            // There is an identifier for each, and no more than 65,535 of them.
+            (false, false) => usize::MAX,
+        };
+        self.exactly_once = true;
+        let number = self.acknowledgements.enter(id, QoS::ExactlyOnce);
+        match self.cell.arrive(&self.link, id, number, messages_max) {
+            Some(Arrival::New) => Ok(Some(Some(Owed::Session(Arc::clone(&self.cell), id)))),
+            Some(Arrival::Received) => {
+                self.link.complete(number, Outcome::Accepted);
+                Ok(None)
             }
+            Some(Arrival::Excess) => Err(DisconnectReason::ReceiveMaximumExceeded),
+            Some(Arrival::Waiting) | None => Ok(None),
+        }
+    }
+
+    /// Answers a publish that is not allowed.
+    fn refuse(&mut self, owed: Option<Owed>) -> Result<(), DisconnectReason> {
+        let refused = Outcome::Refused(PublishError::NotAuthorized);
+        match owed {
+            // Behind the ones before it, as any answer.
+            Some(Owed::Connection(number)) => self.link.complete(number, refused),
+            Some(Owed::Session(cell, id)) => cell.answer(id, refused),
+            None => {}
+        }
+        match self.link.client.version {
+            Version::V3_1_1 => Err(DisconnectReason::NotAuthorized),
+            Version::V5 => Ok(()),
         }
     }
 

@@ -85,7 +85,7 @@ async fn start(
         keep_alive_s: (keep_alive_s != connect.keep_alive_s).then_some(keep_alive_s),
         session_expiry_s: (connect.session_expiry_s.unwrap_or(0) != expiry_s).then_some(expiry_s),
         assigned_client_id: assigned.then(|| connect.client_id.clone()),
-        qos_max: Some(1),
+        qos_max: None,
         retain_unavailable: false,
     };
     let mut outbox = Outbox::default();

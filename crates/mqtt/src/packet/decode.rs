@@ -29,6 +29,7 @@ pub(crate) fn packet<'a>(
     match (frame.first, side) {
         (0x30..=0x3f, _) => publish(frame, version, side).map(Packet::Publish),
         (0x40, _) => puback(body),
+        (0x62, Side::Server) => Ok(Packet::Pubrel { id: packet_id(body)?.0 }),
         (0x82, Side::Server) => subscribe(body, version).map(Packet::Subscribe),
         (0xa2, Side::Server) => unsubscribe(body, version),
         (0xc0, Side::Server) if body.is_empty() => Ok(Packet::Pingreq),
@@ -36,7 +37,7 @@ pub(crate) fn packet<'a>(
         (0x90, Side::Client) => suback(body, version),
         (0xb0, Side::Client) => Ok(Packet::Unsuback { id: packet_id(body)?.0 }),
         (0xd0, Side::Client) if body.is_empty() => Ok(Packet::Pingresp),
-        // QoS 2 has no place here: nothing of it was ever begun.
+        // What the other side may not send, or not now.
         (0x50 | 0x62 | 0x70 | 0x10 | 0x20 | 0xf0, _) => Err(DisconnectReason::ProtocolError),
         _ => Err(DisconnectReason::MalformedPacket),
     }
@@ -44,16 +45,17 @@ pub(crate) fn packet<'a>(
 
 fn publish(frame: Frame<'_>, version: Version, side: Side) -> Result<Publish<'_>, DisconnectReason> {
     let (duplicate, retain) = (frame.first & 0x08 != 0, frame.first & 0x01 != 0);
-    let qos = (frame.first >> 1) & 0x03;
-    match qos {
-        2 => return Err(DisconnectReason::QosNotSupported),
-        3 => return Err(DisconnectReason::MalformedPacket),
-        0 if duplicate => return Err(DisconnectReason::MalformedPacket),
-        _ => {}
-    }
+    let qos = match ((frame.first >> 1) & 0x03, side) {
+        (0, _) if duplicate => return Err(DisconnectReason::MalformedPacket),
+        (0, _) => QoS::AtMostOnce,
+        (1, _) => QoS::AtLeastOnce,
+        (2, Side::Server) => QoS::ExactlyOnce,
+        (2, Side::Client) => return Err(DisconnectReason::QosNotSupported),
+        _ => return Err(DisconnectReason::MalformedPacket),
+    };
     let (topic, mut rest) = text(frame.body)?;
     let mut id = None;
-    if qos == 1 {
+    if qos > QoS::AtMostOnce {
         let (found, after) = packet_id(rest)?;
         (id, rest) = (Some(found), after);
     }
@@ -71,7 +73,7 @@ fn publish(frame: Frame<'_>, version: Version, side: Side) -> Result<Publish<'_>
     if !valid_topic(topic) {
         return Err(DisconnectReason::TopicNameInvalid);
     }
-    Ok(Publish { topic, payload: rest, id, retain, duplicate, properties: message_properties })
+    Ok(Publish { topic, payload: rest, qos, id, retain, duplicate, properties: message_properties })
 }
 
 type SharedProperties = Option<std::sync::Arc<crate::MessageProperties>>;

@@ -113,11 +113,25 @@ fn property_list(properties: &MessageProperties, expiry_s: Option<u32>) -> Resul
 
 /// Appends a PUBACK; the code is left out when it is 0 or the version has none.
 pub(crate) fn puback(out: &mut Vec<u8>, version: Version, id: u16, code: u8) {
+    settlement(out, 0x40, version, id, code);
+}
+
+/// Appends a PUBREC, with the code as in a PUBACK.
+pub(crate) fn pubrec(out: &mut Vec<u8>, version: Version, id: u16, code: u8) {
+    settlement(out, 0x50, version, id, code);
+}
+
+/// Appends a PUBCOMP, with the code as in a PUBACK.
+pub(crate) fn pubcomp(out: &mut Vec<u8>, version: Version, id: u16, code: u8) {
+    settlement(out, 0x70, version, id, code);
+}
+
+fn settlement(out: &mut Vec<u8>, first: u8, version: Version, id: u16, code: u8) {
     let [high, low] = id.to_be_bytes();
     if code == 0 || version == Version::V3_1_1 {
-        out.extend_from_slice(&[0x40, 2, high, low]);
+        out.extend_from_slice(&[first, 2, high, low]);
     } else {
-        out.extend_from_slice(&[0x40, 3, high, low, code]);
+        out.extend_from_slice(&[first, 3, high, low, code]);
     }
 }
 
@@ -303,6 +317,7 @@ fn core_qos(qos: QoS) -> CoreQos {
     match qos {
         QoS::AtMostOnce => CoreQos::AtMostOnce,
         QoS::AtLeastOnce => CoreQos::AtLeastOnce,
+        QoS::ExactlyOnce => CoreQos::ExactlyOnce,
     }
 }
 

@@ -30,7 +30,7 @@ fn a_length_is_refused_before_its_body_arrives() {
 #[test]
 fn what_no_client_may_send_ends_the_connection() {
     let table: [(&[u8], DisconnectReason); 11] = [
-        (&[0x34, 5, 0, 1, b'a', 0, 1], DisconnectReason::QosNotSupported),
+        (&[0x34, 5, 0, 1, b'a', 0, 0], DisconnectReason::MalformedPacket),
         (&[0x36, 5, 0, 1, b'a', 0, 1], DisconnectReason::MalformedPacket),
         (&[0x38, 3, 0, 1, b'a'], DisconnectReason::MalformedPacket),
         (&[0x30, 3, 0, 1, b'#'], DisconnectReason::TopicNameInvalid),

@@ -67,7 +67,7 @@ async fn malformed_packets_end_the_connection_with_the_reason() {
     let running = Running::routing().await;
     let table: [(&[u8], u8); 9] = [
         (&[0x36, 5, 0, 1, b'a', 0, 1], 0x81),
-        (&[0x34, 6, 0, 1, b'a', 0, 1, 0], 0x9b),
+        (&[0x34, 6, 0, 1, b'a', 0, 0, 0], 0x81),
         (&[0x30, 4, 0, 1, b'#', 0], 0x90),
         (&[0x30, 7, 0, 0, 3, 0x23, 0, 1, b'x'], 0x94),
         (&[0x82, 2, 0, 1], 0x81),
