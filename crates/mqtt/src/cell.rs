@@ -7,7 +7,7 @@ use crate::broker::{Shared, Wanted};
 use crate::inbound::{Arrival, Inbound};
 use crate::link::{Link, Outcome, lock};
 use crate::packet::{RetainHandling, Will};
-use crate::session::{Delivery, Ending, Fired, Outgoing, Session};
+use crate::session::{Delivery, Ending, Fired, Sending, Session};
 use crate::{ClientInfo, DisconnectReason, Message, Receipt, Refusal};
 
 /// One client's place in the broker. A clean start makes a new one.
@@ -83,28 +83,29 @@ impl Cell {
         lock(&self.slot).session.due()
     }
 
-    /// Hands `write` one PUBLISH after the other, until it says stop or none is left. False when
+    /// Hands `write` one packet after the other, until it says stop or none is left. False when
     /// stopped. `write` takes a delivery it cannot send as dropped by giving [`Sent::Never`].
     pub(crate) fn drain(
         &self,
         connection: u64,
         dropped: &mut u64,
-        mut write: impl FnMut(&Outgoing) -> Sent,
+        mut write: impl FnMut(&Sending) -> Sent,
     ) -> bool {
         let mut slot = lock(&self.slot);
         if slot.owner.connection != connection {
             return true;
         }
         let now = Instant::now();
-        while let Some(outgoing) = slot.session.next(now, dropped) {
-            match (write(&outgoing), outgoing.id) {
+        while let Some(sending) = slot.session.next(now, dropped) {
+            match (write(&sending), sending) {
                 (Sent::More, _) => {}
                 (Sent::Enough, _) => return false,
-                (Sent::Never, id) => {
+                (Sent::Never, Sending::Pubrel(_)) => {}
+                (Sent::Never, Sending::Publish(outgoing)) => {
                     // [MQTT-3.1.2-25]: as if it had been sent.
                     *dropped += 1;
-                    if let Some(id) = id {
-                        slot.session.acknowledge(id);
+                    if let Some(id) = outgoing.id {
+                        slot.session.give_up(id);
                     }
                 }
             }
@@ -116,6 +117,22 @@ impl Cell {
         let mut slot = lock(&self.slot);
         if slot.owner.connection == connection {
             slot.session.acknowledge(id);
+        }
+    }
+
+    /// A PUBREC; false when no message of QoS 2 has this identifier. A code from 0x80 ends the message.
+    pub(crate) fn received(&self, connection: u64, id: u16, code: u8) -> bool {
+        let mut slot = lock(&self.slot);
+        if slot.owner.connection != connection || !slot.session.is_exactly_once(id) {
+            return false;
+        }
+        if code < 0x80 { slot.session.received(id) } else { slot.session.give_up(id) }
+    }
+
+    pub(crate) fn complete(&self, connection: u64, id: u16) {
+        let mut slot = lock(&self.slot);
+        if slot.owner.connection == connection {
+            slot.session.complete(id);
         }
     }
 

@@ -171,6 +171,7 @@ impl Connection {
     ) -> Result<(), ClientError> {
         let header = PublishHeader {
             version: self.version,
+            qos: message.qos,
             id,
             duplicate,
             retain: message.retain,

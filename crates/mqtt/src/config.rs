@@ -31,11 +31,11 @@ pub struct BrokerConfig {
     /// none such, it is closed at once. Default 10,000.
     pub connections_max: usize,
     /// Messages queued for one session. At the limit the oldest QoS 0 message goes first, then the
-    /// oldest of QoS 1; both are counted. Default 1,000.
+    /// oldest of QoS 1 and 2; both are counted. Default 1,000.
     pub queue_messages_max: usize,
     /// Bytes queued for one session; the same policy. Default 4 MiB.
     pub queue_bytes_max: usize,
-    /// QoS 1 messages to one subscriber that may await its PUBACK (less when its Receive Maximum
+    /// Messages to one subscriber that may await its PUBACK or PUBCOMP (less when its Receive Maximum
     /// is less). Default 100, at least 1.
     pub inflight_max: u16,
     /// Subscriptions of one session. Default 100.

@@ -17,7 +17,7 @@ use self::acknowledgements::{Acknowledgements, Answer};
 use crate::cell::{Cell, Sent};
 use crate::link::{Link, Outcome};
 use crate::packet::encode::{self, PublishHeader};
-use crate::session::{Ending, Outgoing};
+use crate::session::{Ending, Outgoing, Sending};
 use crate::stats::add;
 use crate::stream::{Outbox, Stream, with_scratch};
 use crate::{DisconnectReason, Version};
@@ -208,7 +208,14 @@ impl Driver {
         let bytes_max = self.packet_bytes_max;
         let (application, client) = (&self.link.shared.application, &self.link.client);
         let (mut sent, mut dropped) = (0, 0);
-        let emptied = self.cell.drain(self.link.client.connection, &mut dropped, |outgoing| {
+        let emptied = self.cell.drain(self.link.client.connection, &mut dropped, |sending| {
+            let outgoing = match sending {
+                Sending::Publish(outgoing) => outgoing,
+                Sending::Pubrel(id) => {
+                    encode::pubrel(outbox.buffer(), version, *id, 0);
+                    return Sent::More;
+                }
+            };
             if !application.authorize_receive(client, &outgoing.delivery.message.topic) {
                 return Sent::Never;
             }
@@ -296,6 +303,7 @@ impl Drop for Driver {
 fn header(outgoing: &Outgoing, version: Version) -> PublishHeader<'_> {
     PublishHeader {
         version,
+        qos: outgoing.delivery.qos,
         id: outgoing.id,
         duplicate: outgoing.duplicate,
         retain: outgoing.delivery.retain,

@@ -1,11 +1,11 @@
-//! MQTT 3.1.1 and 5: a broker that takes QoS 0, 1 and 2, and a client with QoS 0 and 1.
+//! MQTT 3.1.1 and 5: a broker with QoS 0, 1 and 2, and a client with QoS 0 and 1.
 //!
 //! What it is: sessions, subscriptions, retained messages, wills, keep-alive, TLS with the
 //! identity of a client certificate, and a publish path that hands a message to an
 //! [`Application`] and sends PUBACK or PUBREC only when the application says so, any number in flight.
 //!
 //! What it is not: it knows nothing of readings, topics of Fieldline, journals or stores; it has no
-//! delivery with QoS 2, no reconnecting client, and no session that outlives the process.
+//! reconnecting client, and no session that outlives the process.
 //!
 //! Invariants: a PUBACK or PUBREC never leaves before [`Receipt::accept`]; they leave in the order of the
 //! PUBLISH packets; a message of QoS 2 is handed over once, whatever happens to connections; no subscriber sees a message before it is accepted; nothing that a client can

@@ -50,7 +50,9 @@ pub(crate) fn frame(data: &[u8], bytes_max: usize) -> Result<Option<Frame<'_>>, 
 pub(crate) enum Packet<'a> {
     Publish(Publish<'a>),
     Puback { id: u16, code: u8 },
+    Pubrec { id: u16, code: u8 },
     Pubrel { id: u16 },
+    Pubcomp { id: u16 },
     Subscribe(Subscribe),
     Suback { id: u16, codes: &'a [u8] },
     Unsubscribe { id: u16, filters: Vec<String> },
@@ -145,8 +147,6 @@ pub(crate) enum ConnectFault {
     Version,
     /// The client identifier is not text.
     Identifier,
-    /// A will with QoS 2.
-    Qos(Version),
 }
 
 /// A CONNACK.

@@ -46,6 +46,28 @@ pub(crate) struct Outgoing {
     pub(crate) delivery: Delivery,
 }
 
+/// A packet to be written.
+#[derive(Debug)]
+pub(crate) enum Sending {
+    Publish(Outgoing),
+    /// Of a message that the subscriber has had before this connection ([MQTT-4.4.0-1]).
+    Pubrel(u16),
+}
+
+/// Sent and not settled.
+#[derive(Debug)]
+struct InFlight {
+    id: u16,
+    /// Let go when the PUBREC has come: from then on only the PUBREL counts ([MQTT-4.3.3-6]).
+    delivery: Option<Delivery>,
+}
+
+impl InFlight {
+    fn qos(&self) -> QoS {
+        self.delivery.as_ref().map_or(QoS::ExactlyOnce, |delivery| delivery.qos)
+    }
+}
+
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ending {
@@ -71,8 +93,8 @@ pub(crate) struct Session {
     queue_bytes: usize,
     queue_messages_max: usize,
     queue_bytes_max: usize,
-    /// Sent and not acknowledged, in the order of sending.
-    inflight: VecDeque<(u16, Delivery)>,
+    /// Until PUBACK or PUBCOMP, in the order of sending.
+    inflight: VecDeque<InFlight>,
     /// How many of `inflight`, from the front, this connection has sent (or sent again).
     sent: usize,
     window: usize,
@@ -191,14 +213,16 @@ impl Session {
         }
     }
 
-    /// The next PUBLISH to write, if the window lets one go. What has expired is dropped and
+    /// The next packet to write, if the window lets one go. What has expired is dropped and
     /// counted in `dropped`.
-    pub(crate) fn next(&mut self, now: Instant, dropped: &mut u64) -> Option<Outgoing> {
-        if let Some((id, delivery)) = self.inflight.get(self.sent) {
+    pub(crate) fn next(&mut self, now: Instant, dropped: &mut u64) -> Option<Sending> {
+        if let Some(InFlight { id, delivery }) = self.inflight.get(self.sent) {
             self.sent += 1;
+            let Some(delivery) = delivery else { return Some(Sending::Pubrel(*id)) };
             // What has been sent once must be settled, so its expiry no longer counts.
             let expiry_s = delivery.expiry_left(now).unwrap_or(Some(1));
-            return Some(Outgoing { id: Some(*id), duplicate: true, expiry_s, delivery: delivery.clone() });
+            let delivery = delivery.clone();
+            return Some(Sending::Publish(Outgoing { id: Some(*id), duplicate: true, expiry_s, delivery }));
         }
         loop {
             let head = self.queue.front()?;
@@ -215,18 +239,46 @@ impl Session {
             let mut id = None;
             if delivery.qos > QoS::AtMostOnce {
                 let free = self.free_id();
-                self.inflight.push_back((free, delivery.clone()));
+                self.inflight.push_back(InFlight { id: free, delivery: Some(delivery.clone()) });
                 self.sent += 1;
                 id = Some(free);
             }
-            return Some(Outgoing { id, duplicate: false, expiry_s, delivery });
+            return Some(Sending::Publish(Outgoing { id, duplicate: false, expiry_s, delivery }));
         }
     }
 
-    /// The subscriber has the message. False when nothing of this id is in flight: a repeated
-    /// PUBACK, which harms nobody.
+    /// A PUBACK. False when nothing of this id and of QoS 1 is in flight: a repeated one, which
+    /// harms nobody.
     pub(crate) fn acknowledge(&mut self, id: u16) -> bool {
-        let Some(index) = self.inflight.iter().position(|(known, _)| *known == id) else { return false };
+        self.settle(|known| known.id == id && known.qos() == QoS::AtLeastOnce)
+    }
+
+    /// Whether a message of QoS 2 is in flight with this identifier.
+    pub(crate) fn is_exactly_once(&self, id: u16) -> bool {
+        self.inflight.iter().any(|known| known.id == id && known.qos() == QoS::ExactlyOnce)
+    }
+
+    /// A PUBREC: the subscriber has a message of QoS 2. False when there is none of this id.
+    pub(crate) fn received(&mut self, id: u16) -> bool {
+        let found = self.inflight.iter_mut().find(|known| known.id == id && known.qos() == QoS::ExactlyOnce);
+        found.is_some_and(|known| {
+            known.delivery = None;
+            true
+        })
+    }
+
+    /// A PUBCOMP, which only a PUBREL can call for.
+    pub(crate) fn complete(&mut self, id: u16) -> bool {
+        self.settle(|known| known.id == id && known.delivery.is_none())
+    }
+
+    /// Gives a message up that the subscriber has not got: it cannot be sent, or a PUBREC refuses it.
+    pub(crate) fn give_up(&mut self, id: u16) -> bool {
+        self.settle(|known| known.id == id && known.delivery.is_some())
+    }
+
+    fn settle(&mut self, is_it: impl Fn(&InFlight) -> bool) -> bool {
+        let Some(index) = self.inflight.iter().position(is_it) else { return false };
         self.inflight.remove(index);
         if index < self.sent {
             self.sent -= 1;
@@ -236,7 +288,8 @@ impl Session {
 
     /// Forgets what is owed; gives how many messages that were.
     pub(crate) fn clear(&mut self) -> u64 {
-        let owed = self.queue.len() + self.inflight.len();
+        let owed =
+            self.queue.len() + self.inflight.iter().filter(|message| message.delivery.is_some()).count();
         (self.queue, self.queue_bytes) = (VecDeque::new(), 0);
         (self.inflight, self.sent) = (VecDeque::new(), 0);
         owed as u64
@@ -247,7 +300,7 @@ impl Session {
             let id = self.next_id;
             self.next_id = self.next_id.checked_add(1).unwrap_or(1);
             // The window is at most 65,535 and one is free, so this ends.
-            if !self.inflight.iter().any(|(known, _)| *known == id) {
+            if !self.inflight.iter().any(|known| known.id == id) {
                 return id;
             }
         }

@@ -70,7 +70,12 @@ impl Connection {
                 }
             }
             Packet::Disconnect { reason, .. } => return Err(ClientError::Disconnected(reason)),
-            Packet::Subscribe(_) | Packet::Unsubscribe { .. } | Packet::Pubrel { .. } | Packet::Pingreq => {
+            Packet::Subscribe(_)
+            | Packet::Unsubscribe { .. }
+            | Packet::Pubrec { .. }
+            | Packet::Pubrel { .. }
+            | Packet::Pubcomp { .. }
+            | Packet::Pingreq => {
                 return Err(ClientError::Protocol { reason: DisconnectReason::ProtocolError });
             }
         }

@@ -115,6 +115,19 @@ impl Driver {
                 self.cell.acknowledge(self.link.client.connection, id);
                 self.mail = true;
             }
+            Packet::Pubrec { id, code } => {
+                let known = self.cell.received(self.link.client.connection, id, code);
+                if known && code >= 0x80 {
+                    self.mail = true;
+                } else if code < 0x80 {
+                    // 0x92: Packet Identifier not found (section 3.6.2.1).
+                    encode::pubrel(self.outbox.buffer(), version, id, if known { 0 } else { 0x92 });
+                }
+            }
+            Packet::Pubcomp { id } => {
+                self.cell.complete(self.link.client.connection, id);
+                self.mail = true;
+            }
             Packet::Pubrel { id } => {
                 let known = self.cell.release_inbound(self.link.client.connection, id);
                 // 0x92: Packet Identifier not found (section 3.7.2.1).

@@ -184,12 +184,9 @@ fn keep_alive(shared: &Shared, connect: &Connect) -> u16 {
 
 async fn answer_fault(stream: &mut Stream, fault: ConnectFault) -> io::Error {
     match fault {
-        ConnectFault::Malformed | ConnectFault::Qos(Version::V3_1_1) => {
-            io::Error::new(io::ErrorKind::InvalidData, "no connect packet")
-        }
+        ConnectFault::Malformed => io::Error::new(io::ErrorKind::InvalidData, "no connect packet"),
         ConnectFault::Version => refuse(stream, Version::V3_1_1, 1).await,
         ConnectFault::Identifier => refuse(stream, Version::V3_1_1, 2).await,
-        ConnectFault::Qos(Version::V5) => refuse(stream, Version::V5, 0x9b).await,
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) fn packet<'a>(
     match (frame.first, side) {
         (0x30..=0x3f, _) => publish(frame, version, side).map(Packet::Publish),
         (0x40, _) => puback(body),
+        (0x50, Side::Server) => pubrec(body, version),
+        (0x70, Side::Server) => Ok(Packet::Pubcomp { id: packet_id(body)?.0 }),
         (0x62, Side::Server) => Ok(Packet::Pubrel { id: packet_id(body)?.0 }),
         (0x82, Side::Server) => subscribe(body, version).map(Packet::Subscribe),
         (0xa2, Side::Server) => unsubscribe(body, version),
@@ -98,6 +100,13 @@ fn puback(body: &[u8]) -> Result<Packet<'_>, DisconnectReason> {
     Ok(Packet::Puback { id, code: rest.first().copied().unwrap_or(0) })
 }
 
+fn pubrec(body: &[u8], version: Version) -> Result<Packet<'_>, DisconnectReason> {
+    let (id, rest) = packet_id(body)?;
+    // MQTT 3.1.1 has no code in it.
+    let code = rest.first().copied().filter(|_| version == Version::V5);
+    Ok(Packet::Pubrec { id, code: code.unwrap_or(0) })
+}
+
 fn suback(body: &[u8], version: Version) -> Result<Packet<'_>, DisconnectReason> {
     let (id, mut rest) = packet_id(body)?;
     if version == Version::V5 {
@@ -151,8 +160,7 @@ fn subscribe(body: &[u8], version: Version) -> Result<Subscribe, DisconnectReaso
         .map(|entry| {
             let options = entry.sub_opts();
             let options = SubscribeOptions {
-                // QoS 2 is granted as 1.
-                qos: if options.qos() as u8 == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },
+                qos: qos(options.qos() as u8),
                 no_local: options.nl(),
                 retain_as_published: options.rap(),
                 retain_handling: match options.rh() {
@@ -197,7 +205,7 @@ pub(crate) fn connect(frame: Frame<'_>) -> Result<Connect, ConnectFault> {
         ("MQTT" | "MQIsdp", _) => return Err(ConnectFault::Version),
         _ => return Err(ConnectFault::Malformed),
     };
-    check_flags(flags, version)?;
+    check_flags(flags)?;
     let parsed = match version {
         Version::V3_1_1 => connect_v3(frame.body),
         Version::V5 => connect_v5(frame.body),
@@ -215,12 +223,12 @@ pub(crate) fn connect(frame: Frame<'_>) -> Result<Connect, ConnectFault> {
 }
 
 /// What the protocol crate's parser leaves unchecked: reserved bit, will bits without a will, QoS 3.
-fn check_flags(flags: u8, version: Version) -> Result<(), ConnectFault> {
+fn check_flags(flags: u8) -> Result<(), ConnectFault> {
     let (will, will_qos, will_retain) = (flags & 0x04 != 0, (flags >> 3) & 0x03, flags & 0x20 != 0);
     if flags & 0x01 != 0 || will_qos == 3 || (!will && (will_qos != 0 || will_retain)) {
         return Err(ConnectFault::Malformed);
     }
-    if will_qos == 2 { Err(ConnectFault::Qos(version)) } else { Ok(()) }
+    Ok(())
 }
 
 fn connect_v3(body: &[u8]) -> Result<Connect, MqttError> {
@@ -228,7 +236,7 @@ fn connect_v3(body: &[u8]) -> Result<Connect, MqttError> {
     let will = packet.will_topic().zip(packet.will_payload()).map(|(topic, payload)| Will {
         message: Message {
             retain: packet.will_retain(),
-            ..Message::new(topic, payload.to_vec(), will_qos(packet.will_qos() as u8))
+            ..Message::new(topic, payload.to_vec(), qos(packet.will_qos() as u8))
         },
         delay_s: 0,
     });
@@ -283,15 +291,20 @@ fn connect_v5(body: &[u8]) -> Result<Connect, MqttError> {
         let message = Message {
             retain: packet.will_retain(),
             properties,
-            ..Message::new(topic, payload.to_vec(), will_qos(packet.will_qos() as u8))
+            ..Message::new(topic, payload.to_vec(), qos(packet.will_qos() as u8))
         };
         connect.will = Some(Will { message, delay_s: delay.unwrap_or(0) });
     }
     Ok(connect)
 }
 
-fn will_qos(code: u8) -> QoS {
-    if code == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce }
+/// A QoS that has been checked not to be 3.
+fn qos(code: u8) -> QoS {
+    match code {
+        0 => QoS::AtMostOnce,
+        1 => QoS::AtLeastOnce,
+        _ => QoS::ExactlyOnce,
+    }
 }
 
 /// Reads a CONNACK.

@@ -20,6 +20,7 @@ const REMAINING_MAX: usize = 268_435_455;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PublishHeader<'a> {
     pub(crate) version: Version,
+    pub(crate) qos: QoS,
     /// The packet identifier; none for QoS 0.
     pub(crate) id: Option<u16>,
     pub(crate) duplicate: bool,
@@ -52,9 +53,8 @@ pub(crate) fn publish(
     if remaining > REMAINING_MAX || 1 + varint_size(remaining) + remaining > bytes_max {
         return false;
     }
-    let qos_bit = if header.id.is_some() { 0x02 } else { 0 };
     out.reserve(5 + remaining);
-    out.push(0x30 | qos_bit | (u8::from(header.duplicate) << 3) | u8::from(header.retain));
+    out.push(0x30 | (header.qos.as_u8() << 1) | (u8::from(header.duplicate) << 3) | u8::from(header.retain));
     varint(out, remaining);
     out.extend_from_slice(&topic_length.to_be_bytes());
     out.extend_from_slice(message.topic.as_bytes());
@@ -119,6 +119,11 @@ pub(crate) fn puback(out: &mut Vec<u8>, version: Version, id: u16, code: u8) {
 /// Appends a PUBREC, with the code as in a PUBACK.
 pub(crate) fn pubrec(out: &mut Vec<u8>, version: Version, id: u16, code: u8) {
     settlement(out, 0x50, version, id, code);
+}
+
+/// Appends a PUBREL, with the code as in a PUBACK.
+pub(crate) fn pubrel(out: &mut Vec<u8>, version: Version, id: u16, code: u8) {
+    settlement(out, 0x62, version, id, code);
 }
 
 /// Appends a PUBCOMP, with the code as in a PUBACK.

@@ -60,10 +60,10 @@ fn connect_flags_that_contradict_themselves_are_malformed() {
     };
     assert_eq!(connect(0x02).unwrap(), "a");
     assert_eq!(connect(0x0e).unwrap(), "a");
+    assert_eq!(connect(0x16).unwrap(), "a");
     for bad in [0x03, 0x0a, 0x22, 0x1e] {
         assert_eq!(connect(bad), Err(ConnectFault::Malformed), "{bad:#x}");
     }
-    assert_eq!(connect(0x16), Err(ConnectFault::Qos(Version::V3_1_1)));
 }
 
 fn options(version: Version) -> crate::ClientOptions {
@@ -142,13 +142,18 @@ proptest! {
         topic in "[a-z$/]{1,40}",
         payload in proptest::collection::vec(any::<u8>(), 0..400),
         id in proptest::option::of(1u16..),
-        (duplicate, retain, v5) in any::<(bool, bool, bool)>(),
+        (duplicate, retain, v5, twice) in any::<(bool, bool, bool, bool)>(),
         properties in properties(),
     ) {
         let version = if v5 { Version::V5 } else { Version::V3_1_1 };
+        let qos = match (id, twice) {
+            (None, _) => QoS::AtMostOnce,
+            (Some(_), false) => QoS::AtLeastOnce,
+            (Some(_), true) => QoS::ExactlyOnce,
+        };
         let message = Message::new(topic.as_str(), payload, QoS::AtMostOnce).with_properties(properties);
         let header = PublishHeader {
-            version, id, duplicate: duplicate && id.is_some(), retain, expiry_s: None, subscription_ids: &[],
+            version, qos, id, duplicate: duplicate && id.is_some(), retain, expiry_s: None, subscription_ids: &[],
         };
         let mut out = Vec::new();
         prop_assert!(encode::publish(&mut out, &message, &header, usize::MAX));
@@ -162,6 +167,7 @@ proptest! {
         };
         prop_assert_eq!(found.topic, &*message.topic);
         prop_assert_eq!(found.payload, &message.payload[..]);
+        prop_assert_eq!(found.qos, qos);
         prop_assert_eq!((found.id, found.retain, found.duplicate), (id, retain, header.duplicate));
         prop_assert_eq!(found.properties, if v5 { message.properties } else { None });
     }

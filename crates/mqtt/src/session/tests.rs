@@ -19,7 +19,14 @@ fn connected(window: usize) -> Session {
 fn sent(session: &mut Session) -> Vec<(String, Option<u16>, bool)> {
     let mut all = Vec::new();
     let mut dropped = 0;
-    while let Some(out) = session.next(Instant::now(), &mut dropped) {
+    while let Some(sending) = session.next(Instant::now(), &mut dropped) {
+        let out = match sending {
+            Sending::Publish(out) => out,
+            Sending::Pubrel(id) => {
+                all.push(("PUBREL".to_owned(), Some(id), false));
+                continue;
+            }
+        };
         let payload = String::from_utf8(out.delivery.message.payload.to_vec()).unwrap();
         all.push((payload, out.id, out.duplicate));
     }
@@ -137,7 +144,9 @@ fn what_expires_in_the_queue_is_dropped_and_the_rest_shows_what_is_left() {
         session.enqueue(delivery);
     }
     let mut dropped = 0;
-    let out = session.next(start + Duration::from_secs(12), &mut dropped).unwrap();
+    let Some(Sending::Publish(out)) = session.next(start + Duration::from_secs(12), &mut dropped) else {
+        panic!("nothing to send");
+    };
     assert_eq!((out.expiry_s, dropped), (Some(8), 1));
 }
 
@@ -188,4 +197,43 @@ fn packet_identifiers_in_flight_are_never_given_twice() {
     session.next_id = u16::MAX;
     session.enqueue(delivery("3", QoS::AtLeastOnce));
     assert_eq!(sent(&mut session)[0].1, Some(2));
+}
+
+#[test]
+fn mqtt_4_4_0_1_a_new_connection_gets_what_each_message_has_come_to() {
+    let mut session = connected(3);
+    for payload in ["1", "2", "3"] {
+        session.enqueue(delivery(payload, QoS::ExactlyOnce));
+    }
+    assert_eq!(sent(&mut session).len(), 3);
+    assert!(session.received(1) && session.received(2) && session.received(2));
+    assert!(session.complete(2) && !session.complete(2));
+    session.disconnect(Instant::now(), GONE);
+    session.connect(3, 60, None);
+    assert_eq!(sent(&mut session), [("PUBREL".into(), Some(1), false), ("3".into(), Some(3), true)]);
+}
+
+#[test]
+fn the_window_counts_a_message_of_qos_2_until_its_pubcomp() {
+    let mut session = connected(1);
+    session.enqueue(delivery("1", QoS::ExactlyOnce));
+    session.enqueue(delivery("2", QoS::AtLeastOnce));
+    assert_eq!(sent(&mut session), [("1".into(), Some(1), false)]);
+    assert!(!session.acknowledge(1) && !session.complete(1), "only a PUBREC goes on");
+    assert!(session.received(1));
+    assert!(!session.give_up(1), "what the subscriber has cannot be given up");
+    assert_eq!(sent(&mut session), []);
+    assert!(session.complete(1));
+    assert_eq!(sent(&mut session), [("2".into(), Some(2), false)]);
+    assert!(!session.received(2) && session.acknowledge(2));
+}
+
+#[test]
+fn a_message_that_is_given_up_makes_room() {
+    let mut session = connected(1);
+    session.enqueue(delivery("1", QoS::ExactlyOnce));
+    session.enqueue(delivery("2", QoS::ExactlyOnce));
+    sent(&mut session);
+    assert!(session.give_up(1));
+    assert_eq!(sent(&mut session), [("2".into(), Some(2), false)]);
 }

@@ -1,6 +1,6 @@
 //! QoS 2 byte by byte, named by the statements of section 4.3.3.
 
-use fieldline_mqtt::{BrokerConfig, PublishError, Routing};
+use fieldline_mqtt::{BrokerConfig, Message, PublishError, QoS, Routing};
 
 use crate::support::{Raw, Running, publish_bytes};
 
@@ -212,5 +212,137 @@ async fn a_3_1_1_client_can_always_release_what_it_has_sent() {
     for id in 1..=9 {
         device.send(&pubrel(id)).await;
         assert_eq!(device.packet().await, pubcomp(id));
+    }
+}
+
+/// Subscribes to `t` with QoS 2, which is granted.
+async fn subscribe(device: &mut Raw, level: u8) {
+    let properties: &[u8] = if level == 5 { &[0] } else { &[] };
+    let mut bytes = vec![0x82, 6 + properties.len() as u8, 0, 1];
+    bytes.extend_from_slice(properties);
+    bytes.extend_from_slice(&[0, 1, b't', 2]);
+    device.send(&bytes).await;
+    let mut expected = vec![0x90, 3 + properties.len() as u8, 0, 1];
+    expected.extend_from_slice(properties);
+    expected.push(2);
+    assert_eq!(device.packet().await, expected);
+}
+
+fn deliver(running: &Running, payload: &str) {
+    let message = Message::new("t", payload.to_owned(), QoS::ExactlyOnce);
+    assert_eq!(running.broker.publish(&message), 1);
+}
+
+#[tokio::test]
+async fn mqtt_4_3_3_1_to_5_a_subscriber_gets_a_message_in_two_steps() {
+    for level in LEVELS {
+        let running = Running::routing().await;
+        let mut device = resume(&running, level, false).await;
+        subscribe(&mut device, level).await;
+        device.send(&publish(level, 9, "1", false)).await;
+        // Its own message comes back, with an identifier of the broker's.
+        let (first, second) = (device.packet().await, device.packet().await);
+        for expected in [pubrec(9).to_vec(), publish(level, 1, "1", false)] {
+            assert!([&first, &second].contains(&&expected), "{first:02x?} {second:02x?}");
+        }
+        for _ in 0..2 {
+            device.send(&pubrec(1)).await;
+            assert_eq!(device.packet().await, pubrel(1));
+        }
+        device.send(&pubcomp(1)).await;
+        deliver(&running, "2");
+        assert_eq!(device.packet().await, publish(level, 2, "2", false));
+    }
+}
+
+#[tokio::test]
+async fn mqtt_4_4_0_1_publish_or_pubrel_comes_again() {
+    for level in LEVELS {
+        let mut running = Running::routing().await;
+        let mut device = resume(&running, level, false).await;
+        subscribe(&mut device, level).await;
+        for (id, payload) in [(1, "1"), (2, "2"), (3, "3")] {
+            deliver(&running, payload);
+            assert_eq!(device.packet().await, publish(level, id, payload, false));
+        }
+        device.send(&pubrec(1)).await;
+        assert_eq!(device.packet().await, pubrel(1));
+        device.send(&pubrec(2)).await;
+        assert_eq!(device.packet().await, pubrel(2));
+        device.send(&pubcomp(2)).await;
+        device.send(&PINGREQ).await;
+        assert_eq!(device.packet().await, PINGRESP);
+        drop(device);
+        running.disconnected("d").await;
+        deliver(&running, "4");
+        let mut device = resume(&running, level, true).await;
+        assert_eq!(device.packet().await, pubrel(1));
+        assert_eq!(device.packet().await, publish(level, 3, "3", true));
+        assert_eq!(device.packet().await, publish(level, 4, "4", false));
+        device.send(&pubcomp(1)).await;
+        device.send(&pubrec(3)).await;
+        assert_eq!(device.packet().await, pubrel(3));
+    }
+}
+
+#[tokio::test]
+async fn a_pubrec_with_an_error_ends_the_message_and_makes_room() {
+    let config = BrokerConfig { inflight_max: 1, ..BrokerConfig::default() };
+    let running = Running::start(config, true, None).await;
+    let mut device = resume(&running, 5, false).await;
+    subscribe(&mut device, 5).await;
+    deliver(&running, "1");
+    deliver(&running, "2");
+    assert_eq!(device.packet().await, publish(5, 1, "1", false));
+    device.send(&PINGREQ).await;
+    assert_eq!(device.packet().await, PINGRESP);
+    device.send(&[0x50, 3, 0, 1, 0x97]).await;
+    assert_eq!(device.packet().await, publish(5, 2, "2", false));
+    // The window is taken until the PUBCOMP.
+    deliver(&running, "3");
+    device.send(&pubrec(2)).await;
+    assert_eq!(device.packet().await, pubrel(2));
+    device.send(&PINGREQ).await;
+    assert_eq!(device.packet().await, PINGRESP);
+    device.send(&pubcomp(2)).await;
+    assert_eq!(device.packet().await, publish(5, 3, "3", false));
+}
+
+#[tokio::test]
+async fn a_pubrec_of_what_is_not_known_is_answered() {
+    for (level, expected) in [(4, &[0x62, 2, 0, 9][..]), (5, &[0x62, 3, 0, 9, 0x92])] {
+        let running = Running::routing().await;
+        let mut device = resume(&running, level, false).await;
+        device.send(&pubrec(9)).await;
+        assert_eq!(device.packet().await, expected);
+    }
+}
+
+#[tokio::test]
+async fn retained_messages_and_wills_keep_qos_2() {
+    for level in LEVELS {
+        let running = Running::routing().await;
+        let mut dying = Raw::open(running.address).await;
+        // A will of QoS 2 to `t`, retained.
+        let mut bytes = b"\x10\0\0\x04MQTT".to_vec();
+        bytes.extend_from_slice(&[level, 0x36, 0, 60]);
+        let none: &[u8] = if level == 5 { &[0] } else { &[] };
+        bytes.extend_from_slice(none);
+        bytes.extend_from_slice(&[0, 1, b'w']);
+        bytes.extend_from_slice(none);
+        bytes.extend_from_slice(&[0, 1, b't', 0, 4]);
+        bytes.extend_from_slice(b"gone");
+        bytes[1] = bytes.len() as u8 - 2;
+        let mut device = resume(&running, level, false).await;
+        subscribe(&mut device, level).await;
+        dying.send(&bytes).await;
+        assert_eq!(dying.packet().await[3], 0);
+        drop(dying);
+        assert_eq!(device.packet().await, publish(level, 1, "gone", false));
+        let mut late = Raw::connected(running.address, level, "late").await;
+        subscribe(&mut late, level).await;
+        let mut retained = publish(level, 1, "gone", false);
+        retained[0] |= 1;
+        assert_eq!(late.packet().await, retained);
     }
 }

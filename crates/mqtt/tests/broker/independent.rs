@@ -23,11 +23,14 @@ async fn mosquitto_clients_publish_and_subscribe() {
         println!("skipped: mosquitto_pub and mosquitto_sub are not installed");
         return;
     }
-    for version in ["311", "5"] {
+    let kinds = [("1", QoS::AtLeastOnce), ("2", QoS::ExactlyOnce)];
+    for (version, (number, qos)) in
+        ["311", "5"].into_iter().flat_map(|version| kinds.map(|kind| (version, kind)))
+    {
         let mut running = Running::routing().await;
         let port = running.address.port().to_string();
         let mut subscriber = Command::new("mosquitto_sub")
-            .args(["-h", "127.0.0.1", "-p", &port, "-V", version, "-q", "1", "-i", "sub", "-c"])
+            .args(["-h", "127.0.0.1", "-p", &port, "-V", version, "-q", number, "-i", "sub", "-c"])
             .args(["-t", "telemetry/#", "-v", "-C", "3"])
             .args(if version == "5" { &["-x", "60"][..] } else { &[] })
             .stdout(Stdio::piped())
@@ -37,7 +40,7 @@ async fn mosquitto_clients_publish_and_subscribe() {
         running.connected("sub").await;
         // Retained, so that it does not matter whether the SUBSCRIBE came first.
         let published = Command::new("mosquitto_pub")
-            .args(["-h", "127.0.0.1", "-p", &port, "-V", version, "-q", "1", "-i", "pub", "-r"])
+            .args(["-h", "127.0.0.1", "-p", &port, "-V", version, "-q", number, "-i", "pub", "-r"])
             .args(["-t", "telemetry/press-4/x", "-m", "21.5"])
             .status();
         assert!(soon("mosquitto_pub", published).await.unwrap().success());
@@ -45,7 +48,7 @@ async fn mosquitto_clients_publish_and_subscribe() {
         let line = soon("a line", lines.next_line()).await.unwrap().unwrap();
         assert_eq!(line, "telemetry/press-4/x 21.5");
         for payload in ["a", "b"] {
-            running.broker.publish(&Message::new("telemetry/y", payload, QoS::AtLeastOnce));
+            running.broker.publish(&Message::new("telemetry/y", payload, qos));
             let line = soon("a line", lines.next_line()).await.unwrap().unwrap();
             assert_eq!(line, format!("telemetry/y {payload}"));
         }
