@@ -35,6 +35,7 @@ pub trait Application: Send + Sync + 'static {
     fn authorize_publish(&self, client: &ClientInfo, topic: &str) -> bool;
 
     /// Whether the client may subscribe to `filter`. "No" is a failure code in the SUBACK.
+    /// Of a shared subscription, `filter` is what follows the name of the group.
     fn authorize_subscribe(&self, client: &ClientInfo, filter: &str) -> bool;
 
     /// Whether the client may receive a message on `topic`, which it has subscribed to. "No" drops the

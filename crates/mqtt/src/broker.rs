@@ -14,6 +14,7 @@ use crate::cell::{Cell, CellKey};
 use crate::link::lock;
 use crate::retained::{Keeping, Retained};
 use crate::session::Delivery;
+use crate::share::{self, Candidate};
 use crate::stats::{Counters, add};
 use crate::subscriptions::Subscriptions;
 use crate::{Application, BrokerConfig, DisconnectReason, Message, Stats, TlsServer, listener};
@@ -188,21 +189,31 @@ impl Shared {
 
     fn deliver(&self, message: &Message, publisher: Option<&str>) -> usize {
         let now = Instant::now();
-        let mut targets = self.read_subscriptions(|subscriptions| {
+        let (mut targets, candidates) = self.read_subscriptions(|subscriptions| {
             let mut targets: Vec<(Arc<Cell>, Delivery)> = Vec::new();
-            subscriptions.matching(&message.topic, |CellKey(cell), wanted| {
-                if !(wanted.options.no_local && publisher == Some(&*cell.client_id)) {
+            let mut candidates = Vec::new();
+            subscriptions.matching(&message.topic, |CellKey { cell, share }, wanted| {
+                if let Some(share) = share.clone() {
+                    let (cell, delivery) = (Arc::clone(cell), delivery(message, wanted, now));
+                    candidates.push(Candidate { share, cell, delivery });
+                } else if !(wanted.options.no_local && publisher == Some(&*cell.client_id)) {
                     targets.push((Arc::clone(cell), delivery(message, wanted, now)));
                 }
             });
-            targets
+            (targets, candidates)
         });
         merge(&mut targets);
         let count = targets.len();
         for (cell, delivery) in targets {
             self.count_dropped(cell.deliver(delivery));
         }
-        count
+        let (shared, dropped) = share::deliver(
+            candidates,
+            || self.number(),
+            |candidate, connected| candidate.cell.offer(self, &candidate.delivery, connected),
+        );
+        self.count_dropped(dropped);
+        count + shared
     }
 }
 

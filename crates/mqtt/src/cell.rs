@@ -8,6 +8,7 @@ use crate::inbound::{Arrival, Inbound};
 use crate::link::{Link, Outcome, lock};
 use crate::packet::{RetainHandling, Will};
 use crate::session::{Delivery, Ending, Fired, Sending, Session};
+use crate::share::{self, Filter, Share};
 use crate::{ClientInfo, DisconnectReason, Message, Receipt, Refusal};
 
 /// One client's place in the broker. A clean start makes a new one.
@@ -30,13 +31,16 @@ struct Slot {
     replaced: bool,
 }
 
-/// The cell as the key of its subscriptions: the same session, not an equal one.
+/// The cell as the key of its subscriptions: the same session, not an equal one, by itself or in a group.
 #[derive(Debug, Clone)]
-pub(crate) struct CellKey(pub(crate) Arc<Cell>);
+pub(crate) struct CellKey {
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) share: Option<Share>,
+}
 
 impl PartialEq for CellKey {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.cell, &other.cell) && self.share == other.share
     }
 }
 
@@ -71,6 +75,27 @@ impl Cell {
             link.notify_mail();
         }
         dropped
+    }
+
+    /// Queues a message of a group, if this session is (or is not) connected and takes it without losing
+    /// another. False when it does not.
+    pub(crate) fn offer(&self, shared: &Shared, delivery: &Delivery, connected: bool) -> bool {
+        let link = {
+            let mut slot = lock(&self.slot);
+            let takes = !slot.replaced
+                && slot.link.is_some() == connected
+                && slot.session.has_room(delivery)
+                && shared.application.authorize_receive(&slot.owner, &delivery.message.topic);
+            if !takes {
+                return false;
+            }
+            shared.count_dropped(slot.session.enqueue(delivery.clone()));
+            slot.link.clone()
+        };
+        if let Some(link) = link {
+            link.notify_mail();
+        }
+        true
     }
 
     /// Asks the connection to end; false when there is none.
@@ -176,22 +201,23 @@ impl Cell {
         self: &Arc<Self>,
         shared: &Shared,
         connection: u64,
-        filter: &str,
+        filter: Filter<'_>,
         wanted: Wanted,
     ) -> bool {
+        let whole = filter.group.unwrap_or(filter.topics);
         let new = {
             let mut slot = lock(&self.slot);
             if slot.owner.connection != connection || slot.replaced {
                 return true;
             }
             let subscriptions = &mut slot.session.subscriptions;
-            let new = !subscriptions.contains_key(filter);
+            let new = !subscriptions.contains_key(whole);
             if new && subscriptions.len() >= shared.config.subscriptions_max {
                 return false;
             }
-            subscriptions.insert(Arc::from(filter), wanted.options);
-            let key = CellKey(Arc::clone(self));
-            shared.write_subscriptions(|all| all.insert(filter, key, wanted));
+            subscriptions.insert(Arc::from(whole), wanted.options);
+            let key = self.key(filter);
+            shared.write_subscriptions(|all| all.insert(filter.topics, key, wanted));
             new
         };
         let send = match wanted.options.retain_handling {
@@ -199,8 +225,9 @@ impl Cell {
             RetainHandling::IfNew => new,
             RetainHandling::Never => false,
         };
-        if send {
-            self.send_retained(shared, filter, wanted);
+        // A group gets no retained messages when somebody joins it (section 4.8.2).
+        if send && filter.group.is_none() {
+            self.send_retained(shared, filter.topics, wanted);
         }
         true
     }
@@ -225,8 +252,13 @@ impl Cell {
         if slot.owner.connection != connection || slot.session.subscriptions.remove(filter).is_none() {
             return false;
         }
-        let key = CellKey(Arc::clone(self));
-        shared.write_subscriptions(|all| all.remove(filter, &key))
+        let Some(filter) = share::filter(filter) else { return false };
+        let key = self.key(filter);
+        shared.write_subscriptions(|all| all.remove(filter.topics, &key))
+    }
+
+    fn key(self: &Arc<Self>, filter: Filter<'_>) -> CellKey {
+        CellKey { cell: Arc::clone(self), share: filter.group.map(Share::new) }
     }
 
     /// Takes every subscription of an ended session out of the trie.
@@ -234,11 +266,10 @@ impl Cell {
         slot.replaced = true;
         shared.count_dropped(slot.session.clear());
         slot.inbound = Inbound::new();
-        let key = CellKey(Arc::clone(self));
         let filters = std::mem::take(&mut slot.session.subscriptions);
         shared.write_subscriptions(|all| {
-            for filter in filters.keys() {
-                all.remove(filter, &key);
+            for filter in filters.keys().filter_map(|filter| share::filter(filter)) {
+                all.remove(filter.topics, &self.key(filter));
             }
         });
     }

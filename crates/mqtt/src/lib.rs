@@ -1,6 +1,6 @@
 //! MQTT 3.1.1 and 5: a broker with QoS 0, 1 and 2, and a client with QoS 0 and 1.
 //!
-//! What it is: sessions, subscriptions, retained messages, wills, keep-alive, TLS with the
+//! What it is: sessions, subscriptions (shared ones too), retained messages, wills, keep-alive, TLS with the
 //! identity of a client certificate, and a publish path that hands a message to an
 //! [`Application`] and sends PUBACK or PUBREC only when the application says so, any number in flight.
 //!
@@ -57,6 +57,7 @@ mod reason;
 mod receipt;
 mod retained;
 mod session;
+mod share;
 mod stats;
 mod stream;
 mod subscriptions;

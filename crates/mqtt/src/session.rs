@@ -187,6 +187,13 @@ impl Session {
         fired
     }
 
+    /// Whether [`Session::enqueue`] would keep this message and drop none for it.
+    pub(crate) fn has_room(&self, delivery: &Delivery) -> bool {
+        (self.connected || delivery.qos > QoS::AtMostOnce)
+            && self.queue.len() < self.queue_messages_max
+            && self.queue_bytes + delivery.message.size_bytes() <= self.queue_bytes_max
+    }
+
     /// Queues a message. Gives how many were dropped for want of room (or of a connection: QoS 0
     /// is not kept without one).
     pub(crate) fn enqueue(&mut self, delivery: Delivery) -> u64 {

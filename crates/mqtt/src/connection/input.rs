@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use fieldline_model::valid_filter;
-
 use super::Driver;
 use super::acknowledgements::Acknowledgements;
 use crate::broker::Wanted;
@@ -13,6 +11,7 @@ use crate::packet::decode::{self, Side};
 use crate::packet::{Packet, Publish, Subscribe, SubscribeOptions, encode, frame};
 use crate::receipt::Owed;
 use crate::session::Ending;
+use crate::share;
 use crate::stats::add;
 use crate::{DisconnectReason, PublishError, QoS, Receipt, Version};
 
@@ -239,6 +238,11 @@ impl Driver {
     fn subscribe(&mut self, subscribe: &Subscribe) -> Result<(), DisconnectReason> {
         let version = self.link.client.version;
         let mut codes = Vec::with_capacity(subscribe.filters.len());
+        // [MQTT-3.8.3-4]: a group is nobody's own.
+        let mut groups = subscribe.filters.iter().filter(|(filter, _)| filter.starts_with("$share/"));
+        if groups.any(|(_, options)| options.no_local) {
+            return Err(DisconnectReason::ProtocolError);
+        }
         for (filter, options) in &subscribe.filters {
             let granted = self.grant(filter, *options, subscribe.subscription_id);
             codes.push(match (granted, version) {
@@ -254,20 +258,17 @@ impl Driver {
     /// The QoS granted, or the reason code of the refusal (section 3.9.3).
     fn grant(&self, filter: &str, options: SubscribeOptions, id: Option<u32>) -> Result<QoS, u8> {
         let shared = &self.link.shared;
-        let version = self.link.client.version;
-        let levels = filter.bytes().filter(|byte| *byte == b'/').count() + 1;
-        if !valid_filter(filter) || levels > shared.config.topic_levels_max {
+        let filter = share::filter(filter).ok_or(0x8f_u8)?;
+        let levels = filter.topics.bytes().filter(|byte| *byte == b'/').count() + 1;
+        if levels > shared.config.topic_levels_max {
             return Err(0x8f);
         }
-        if version == Version::V5 && filter.starts_with("$share/") {
-            return Err(0x9e);
-        }
-        if !shared.application.authorize_subscribe(&self.link.client, filter) {
+        if !shared.application.authorize_subscribe(&self.link.client, filter.topics) {
             return Err(0x87);
         }
         let wanted = Wanted { options, id };
         if self.cell.subscribe(shared, self.link.client.connection, filter, wanted) {
-            shared.application.subscribed(&self.link.client, filter);
+            shared.application.subscribed(&self.link.client, filter.topics);
             Ok(options.qos)
         } else {
             Err(0x97)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use mqtt_protocol_core::mqtt::packet::{
     AssignedClientIdentifier, ContentType, CorrelationData, MaximumPacketSize, MaximumQos,
     MessageExpiryInterval, PayloadFormat, PayloadFormatIndicator, Properties, Property, Qos as CoreQos,
-    ReceiveMaximum, ResponseTopic, ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable,
-    SubscriptionIdentifier, UserProperty, WillDelayInterval, v3_1_1, v5_0,
+    ReceiveMaximum, ResponseTopic, ServerKeepAlive, SessionExpiryInterval, SubscriptionIdentifier,
+    UserProperty, WillDelayInterval, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::MqttError;
 
@@ -224,7 +224,6 @@ fn connack_properties(connack: &Connack) -> Result<Vec<Property>, MqttError> {
     if connack.code != 0 {
         return Ok(list);
     }
-    list.push(SharedSubscriptionAvailable::new(0)?.into());
     if let Some(value) = connack.receive_maximum {
         list.push(ReceiveMaximum::new(value)?.into());
     }

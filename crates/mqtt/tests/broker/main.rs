@@ -9,4 +9,5 @@ mod independent;
 mod limits;
 mod receipts;
 mod sessions;
+mod shared;
 mod support;
