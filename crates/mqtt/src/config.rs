@@ -13,6 +13,8 @@ pub struct BrokerConfig {
     /// number, is disconnected with 0x93 when it goes beyond. For MQTT 5 those that await their PUBREL
     /// count too; an MQTT 3.1.1 session has at most 65,535 of them. Default 100, at least 1.
     pub receive_maximum: u16,
+    /// Topic aliases that an MQTT 5 client may set on a connection. Default 16; 0 allows none.
+    pub topic_alias_max: u16,
     /// The largest packet taken, in bytes, fixed header included. Default 256 KiB.
     pub packet_bytes_max: u32,
     /// The longest keep-alive granted, in seconds; a longer one (and none at all) is cut down to
@@ -58,6 +60,7 @@ impl Default for BrokerConfig {
         Self {
             receive_maximum: 100,
             packet_bytes_max: 256 * 1024,
+            topic_alias_max: 16,
             keep_alive_s_max: 3600,
             connect_timeout_ms: 10_000,
             session_expiry_s_max: 7 * 24 * 3600,

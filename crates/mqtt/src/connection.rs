@@ -1,6 +1,7 @@
 //! A client's connection on the server: one task that reads, hands over, acknowledges and delivers.
 
 mod acknowledgements;
+mod aliases;
 mod input;
 
 use std::future::{Future, poll_fn};

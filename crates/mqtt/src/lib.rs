@@ -1,15 +1,17 @@
 //! MQTT 3.1.1 and 5: a broker with QoS 0, 1 and 2, and a client with QoS 0 and 1.
 //!
-//! What it is: sessions, subscriptions (shared ones too), retained messages, wills, keep-alive, TLS with the
-//! identity of a client certificate, and a publish path that hands a message to an
-//! [`Application`] and sends PUBACK or PUBREC only when the application says so, any number in flight.
+//! What it is: sessions, subscriptions (shared ones too), retained messages, wills, keep-alive, topic
+//! aliases that a client sets, TLS with the identity of a client certificate, and a publish path that
+//! hands a message to an [`Application`] and sends PUBACK or PUBREC only when the application says so,
+//! any number in flight.
 //!
 //! What it is not: it knows nothing of readings, topics of Fieldline, journals or stores; it has no
 //! reconnecting client, and no session that outlives the process.
 //!
-//! Invariants: a PUBACK or PUBREC never leaves before [`Receipt::accept`]; they leave in the order of the
-//! PUBLISH packets; a message of QoS 2 is handed over once, whatever happens to connections; no subscriber sees a message before it is accepted; nothing that a client can
-//! make grow is without a limit ([`BrokerConfig`]); a slow subscriber never holds up another.
+//! Invariants: a PUBACK or PUBREC never leaves before [`Receipt::accept`]; they leave in the order of
+//! the PUBLISH packets; a message of QoS 2 is handed over once, whatever happens to connections; no
+//! subscriber sees a message before it is accepted; nothing that a client can make grow is without a
+//! limit ([`BrokerConfig`]); a slow subscriber never holds up another.
 //!
 //! ```no_run
 //! use std::sync::Arc;

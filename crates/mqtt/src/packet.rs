@@ -65,7 +65,9 @@ pub(crate) enum Packet<'a> {
 /// A PUBLISH, still in the read buffer.
 #[derive(Debug)]
 pub(crate) struct Publish<'a> {
+    /// Empty when the alias stands for it.
     pub(crate) topic: &'a str,
+    pub(crate) alias: Option<u16>,
     pub(crate) payload: &'a [u8],
     pub(crate) qos: QoS,
     /// The packet identifier; none on QoS 0.
@@ -155,6 +157,7 @@ pub(crate) struct Connack {
     pub(crate) code: u8,
     pub(crate) session_present: bool,
     pub(crate) receive_maximum: Option<u16>,
+    pub(crate) topic_alias_max: Option<u16>,
     pub(crate) packet_bytes_max: Option<u32>,
     pub(crate) keep_alive_s: Option<u16>,
     pub(crate) session_expiry_s: Option<u32>,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Driver;
 use super::acknowledgements::Acknowledgements;
+use super::aliases::Aliases;
 use crate::broker::Wanted;
 use crate::inbound::Arrival;
 use crate::link::Outcome;
@@ -24,12 +25,13 @@ pub(super) struct Input {
     stalled: bool,
     /// The topic of the last publish: a device tends to say the same one again.
     topic: Arc<str>,
+    aliases: Aliases,
 }
 
 impl Input {
     pub(super) fn new(unread: Vec<u8>) -> Self {
         let stalled = !unread.is_empty();
-        Self { unread, stalled, topic: Arc::from("") }
+        Self { unread, stalled, topic: Arc::from(""), aliases: Aliases::default() }
     }
 
     pub(super) fn is_stalled(&self) -> bool {
@@ -109,7 +111,7 @@ impl Driver {
     fn take(&mut self, packet: Packet<'_>, tally: &mut Tally) -> Result<(), DisconnectReason> {
         let version = self.link.client.version;
         match packet {
-            Packet::Publish(publish) => return self.publish(&publish, tally),
+            Packet::Publish(publish) => return self.publish_by_alias(publish, tally),
             Packet::Puback { id, .. } => {
                 self.cell.acknowledge(self.link.client.connection, id);
                 self.mail = true;
@@ -153,6 +155,14 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// A publish whose topic may be an alias.
+    fn publish_by_alias(&mut self, publish: Publish<'_>, tally: &mut Tally) -> Result<(), DisconnectReason> {
+        let Some(alias) = publish.alias else { return self.publish(&publish, tally) };
+        let maximum = self.link.shared.config.topic_alias_max;
+        let topic = self.input.aliases.resolve(alias, publish.topic, maximum)?;
+        self.publish(&Publish { topic: &topic, ..publish }, tally)
     }
 
     fn publish(&mut self, publish: &Publish<'_>, tally: &mut Tally) -> Result<(), DisconnectReason> {

@@ -81,6 +81,7 @@ async fn start(
         code: 0,
         session_present,
         receive_maximum: Some(shared.config.receive_maximum),
+        topic_alias_max: Some(shared.config.topic_alias_max).filter(|maximum| *maximum > 0),
         packet_bytes_max: Some(shared.config.packet_bytes_max),
         keep_alive_s: (keep_alive_s != connect.keep_alive_s).then_some(keep_alive_s),
         session_expiry_s: (connect.session_expiry_s.unwrap_or(0) != expiry_s).then_some(expiry_s),

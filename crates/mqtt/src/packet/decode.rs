@@ -61,36 +61,47 @@ fn publish(frame: Frame<'_>, version: Version, side: Side) -> Result<Publish<'_>
         let (found, after) = packet_id(rest)?;
         (id, rest) = (Some(found), after);
     }
-    let mut message_properties = None;
+    let (mut message_properties, mut alias) = (None, None);
     if version == Version::V5 {
-        (message_properties, rest) = publish_properties(rest, side)?;
+        (message_properties, alias, rest) = publish_properties(rest, side)?;
     }
-    if topic.is_empty() {
-        // An empty topic leans on a topic alias, and this side has offered none.
+    if topic.is_empty() && alias.is_none() {
         return Err(match version {
-            Version::V5 => DisconnectReason::TopicAliasInvalid,
+            Version::V5 => DisconnectReason::ProtocolError,
             Version::V3_1_1 => DisconnectReason::MalformedPacket,
         });
     }
-    if !valid_topic(topic) {
+    if !topic.is_empty() && !valid_topic(topic) {
         return Err(DisconnectReason::TopicNameInvalid);
     }
-    Ok(Publish { topic, payload: rest, qos, id, retain, duplicate, properties: message_properties })
+    Ok(Publish { topic, alias, payload: rest, qos, id, retain, duplicate, properties: message_properties })
 }
 
 type SharedProperties = Option<std::sync::Arc<crate::MessageProperties>>;
 
-fn publish_properties(data: &[u8], side: Side) -> Result<(SharedProperties, &[u8]), DisconnectReason> {
+type PublishProperties<'a> = (SharedProperties, Option<u16>, &'a [u8]);
+
+fn publish_properties(data: &[u8], side: Side) -> Result<PublishProperties<'_>, DisconnectReason> {
     if let Some((0, rest)) = data.split_first() {
-        return Ok((None, rest));
+        return Ok((None, None, rest));
     }
-    let (list, rest) = properties::split(data)?;
+    // A topic alias alone, as it nearly always comes. Of 0 the protocol crate says that it is malformed, which it
+    // still is beside other properties.
+    if let ([3, 0x23, high, low, rest @ ..], Side::Server) = (data, side) {
+        return Ok((None, Some(u16::from_be_bytes([*high, *low])), rest));
+    }
+    let (mut list, rest) = properties::split(data)?;
     let misplaced = |property: &Property| matches!(property, Property::SubscriptionIdentifier(_));
     if side == Side::Server && list.iter().any(misplaced) {
         return Err(DisconnectReason::ProtocolError);
     }
+    let alias = match side {
+        Side::Server => properties::take_alias(&mut list)?,
+        // This client has offered none, so what is left in the list is an error.
+        Side::Client => None,
+    };
     match properties::message(&list)? {
-        (found, None) => Ok((found, rest)),
+        (found, None) => Ok((found, alias, rest)),
         (_, Some(_)) => Err(DisconnectReason::ProtocolError),
     }
 }

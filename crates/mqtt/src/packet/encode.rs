@@ -6,7 +6,7 @@ use mqtt_protocol_core::mqtt::packet::{
     AssignedClientIdentifier, ContentType, CorrelationData, MaximumPacketSize, MaximumQos,
     MessageExpiryInterval, PayloadFormat, PayloadFormatIndicator, Properties, Property, Qos as CoreQos,
     ReceiveMaximum, ResponseTopic, ServerKeepAlive, SessionExpiryInterval, SubscriptionIdentifier,
-    UserProperty, WillDelayInterval, v3_1_1, v5_0,
+    TopicAliasMaximum, UserProperty, WillDelayInterval, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::MqttError;
 
@@ -226,6 +226,9 @@ fn connack_properties(connack: &Connack) -> Result<Vec<Property>, MqttError> {
     }
     if let Some(value) = connack.receive_maximum {
         list.push(ReceiveMaximum::new(value)?.into());
+    }
+    if let Some(value) = connack.topic_alias_max {
+        list.push(TopicAliasMaximum::new(value)?.into());
     }
     if let Some(value) = connack.packet_bytes_max {
         list.push(MaximumPacketSize::new(value)?.into());

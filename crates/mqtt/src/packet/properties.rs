@@ -14,6 +14,18 @@ pub(super) fn split(data: &[u8]) -> Result<(Properties, &[u8]), DisconnectReason
     Ok((properties, rest))
 }
 
+/// Takes the topic alias out of the properties of a PUBLISH.
+pub(super) fn take_alias(list: &mut Properties) -> Result<Option<u16>, DisconnectReason> {
+    let mut alias = None;
+    for property in list.iter() {
+        if let Property::TopicAlias(value) = property {
+            once(&mut alias, value.val())?;
+        }
+    }
+    list.retain(|property| !matches!(property, Property::TopicAlias(_)));
+    Ok(alias)
+}
+
 /// What travels with the message; and the will delay, which only a will may have.
 pub(super) fn message(
     properties: &[Property],

@@ -65,11 +65,13 @@ async fn everything_in_one_write_is_taken_too() {
 #[tokio::test]
 async fn malformed_packets_end_the_connection_with_the_reason() {
     let running = Running::routing().await;
-    let table: [(&[u8], u8); 9] = [
+    let table: [(&[u8], u8); 10] = [
         (&[0x36, 5, 0, 1, b'a', 0, 1], 0x81),
         (&[0x34, 6, 0, 1, b'a', 0, 0, 0], 0x81),
         (&[0x30, 4, 0, 1, b'#', 0], 0x90),
-        (&[0x30, 7, 0, 0, 3, 0x23, 0, 1, b'x'], 0x94),
+        // Topic aliases: one that is not set, and neither topic nor alias.
+        (&[0x30, 7, 0, 0, 3, 0x23, 0, 1, b'x'], 0x82),
+        (&[0x30, 3, 0, 0, 0], 0x82),
         (&[0x82, 2, 0, 1], 0x81),
         (&[0x20, 2, 0, 0], 0x82),
         (&connect_bytes(5, "again"), 0x82),
@@ -83,6 +85,24 @@ async fn malformed_packets_end_the_connection_with_the_reason() {
         let mut raw = Raw::connected(running.address, 4, "bad").await;
         raw.send(bytes).await;
         assert_eq!(raw.rest().await, [0u8; 0], "{bytes:02x?}");
+    }
+}
+
+#[tokio::test]
+async fn a_topic_alias_stands_for_its_topic() {
+    let mut running = Running::asking().await;
+    let mut raw = Raw::connected(running.address, 5, "a").await;
+    raw.send(&[0x30, 8, 0, 1, b'a', 3, 0x23, 0, 16, b'1']).await;
+    raw.send(&[0x30, 7, 0, 0, 3, 0x23, 0, 16, b'2']).await;
+    for payload in ["1", "2"] {
+        let (_, message, receipt) = running.publish().await;
+        assert_eq!((&*message.topic, &message.payload[..]), ("a", payload.as_bytes()));
+        receipt.accept(Routing::Consume);
+    }
+    for alias in [0, 17] {
+        let mut raw = Raw::connected(running.address, 5, "bad").await;
+        raw.send(&[0x30, 8, 0, 1, b'a', 3, 0x23, 0, alias, b'x']).await;
+        assert_eq!(raw.rest().await, [0xe0, 1, 0x94], "alias {alias}");
     }
 }
 
