@@ -82,14 +82,15 @@ impl Desk {
         *lock(&self.trouble) = Some(trouble);
     }
 
-    /// How the rules fare; none where there are no rules. Never waits: while rules are evaluated, as they fared when
-    /// they were asked last.
+    /// How the rules fare; none where there are no rules. While rules are evaluated, as they fared when they were
+    /// asked last; only the first time that is waited for.
     pub(crate) fn shown(&self) -> Option<Rules> {
         let mut told = lock(&self.told);
         let runner = match self.runner.try_lock() {
             Ok(runner) => runner,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return told.clone(),
+            Err(TryLockError::WouldBlock) if told.is_some() => return told.clone(),
+            Err(TryLockError::WouldBlock) => lock(&self.runner),
         };
         let Some(runner) = runner.as_ref() else {
             // They cannot be evaluated, and why is worth knowing.

@@ -198,6 +198,28 @@ fn without_rules_nothing_is_written_and_rules_that_go_leave_nothing_in_force() {
     assert_eq!(host.desk.shown().unwrap().rules, Vec::new());
 }
 
+/// A status that was asked for the first time while rules were evaluated said that there were none.
+#[test]
+fn rules_are_told_while_they_are_evaluated() {
+    let disk = disk();
+    let host = host(&disk);
+    host.desk.want(rules());
+    host.start().unwrap();
+    let ask = || {
+        let (desk, (told, answer)) = (Arc::clone(&host.desk), std::sync::mpsc::channel());
+        std::thread::spawn(move || told.send(desk.shown()));
+        answer
+    };
+    let evaluated = lock(&host.desk.runner);
+    let first = ask();
+    // Nothing is said yet: what was wrong was said at once.
+    assert!(first.recv_timeout(std::time::Duration::from_millis(50)).is_err());
+    drop(evaluated);
+    assert_eq!(first.recv().unwrap().unwrap().rules.len(), rules().len());
+    let _evaluated = lock(&host.desk.runner);
+    assert_eq!(ask().recv().unwrap().unwrap().rules.len(), rules().len(), "nobody waits again");
+}
+
 #[test]
 fn state_that_is_none_is_set_aside_and_told() {
     let disk = disk();
