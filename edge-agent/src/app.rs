@@ -333,7 +333,7 @@ fn start_uplink(
         office,
         generation: 0,
         course: courses,
-        legacy: Mutex::default(),
+        carryover: Mutex::default(),
     };
     tasks.push(tokio::spawn(uplink.run(stopping.clone())));
     Ok((state, course))

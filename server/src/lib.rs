@@ -39,6 +39,8 @@ mod gateway_config;
 mod http;
 mod https;
 mod intake;
+#[cfg(test)]
+mod nobody;
 mod quarantine;
 mod registry;
 pub mod rehearse;

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use self::answers::Unanswered;
 use super::pace::Pace;
 use super::pack::{Packed, Packer};
-use super::plan::{Kind, Legacy, Pick, Plan, Waiting};
+use super::plan::{Carryover, Kind, Pick, Plan, Waiting};
 use super::uplink::{Ended, Uplink, changed, stopped};
 use crate::books;
 use crate::clock;
@@ -55,7 +55,7 @@ impl<'a> Link<'a> {
         let now = Instant::now();
         let waiting = waiting(uplink);
         let mut plan = Plan::new(&waiting, settings.in_flight_max, settings.ack_timeout)
-            .after(std::mem::take(&mut *lock(&uplink.legacy)));
+            .after(std::mem::take(&mut *lock(&uplink.carryover)));
         for lane in &waiting {
             if let Some(seq) = uplink.committed.live_from(lane.epoch, settings.live_lag_max / 2) {
                 plan.begin_live_at(lane.epoch, seq);
@@ -84,7 +84,7 @@ impl<'a> Link<'a> {
     pub(crate) async fn run(mut self, stop: watch::Receiver<bool>) -> anyhow::Result<Ended> {
         let ended = self.work(stop).await;
         self.uplink.office.down();
-        *lock(&self.uplink.legacy) = self.plan.into_legacy();
+        *lock(&self.uplink.carryover) = self.plan.into_carryover();
         if ended.is_ok() {
             self.connection.disconnect().await.context("cannot say goodbye")?;
         }
@@ -351,8 +351,8 @@ impl<'a> Link<'a> {
 }
 
 /// What every lane of the journal still holds.
-fn lock(legacy: &Mutex<Legacy>) -> MutexGuard<'_, Legacy> {
-    legacy.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(carryover: &Mutex<Carryover>) -> MutexGuard<'_, Carryover> {
+    carryover.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn waiting(uplink: &Uplink) -> Vec<Waiting> {

@@ -52,7 +52,7 @@ struct Sent {
 
 /// What a connection leaves to the next.
 #[derive(Debug, Default)]
-pub(crate) struct Legacy {
+pub(crate) struct Carryover {
     cuts: Cuts,
     /// The first live number of each lane. What has been backlog stays backlog: else it would overtake what is
     /// older, and rules, to which it is history by then, want history in its order.
@@ -63,7 +63,7 @@ pub(crate) struct Legacy {
 #[derive(Debug)]
 pub(crate) struct Plan {
     lanes: Vec<Lane>,
-    legacy: Legacy,
+    carryover: Carryover,
     in_flight_max: usize,
     ack_timeout: Duration,
     /// Doubles with each silence, up to sixteen times, and halves again with each acknowledgement.
@@ -74,19 +74,19 @@ impl Plan {
     /// A fresh connection: all that waits now is backlog, what comes from now on is live.
     pub(crate) fn new(waiting: &[Waiting], in_flight_max: usize, ack_timeout: Duration) -> Self {
         let lanes = waiting.iter().map(|lane| Lane::new(lane.epoch, lane.last_seq + 1)).collect();
-        Self { lanes, legacy: Legacy::default(), in_flight_max, ack_timeout, patience: 1 }
+        Self { lanes, carryover: Carryover::default(), in_flight_max, ack_timeout, patience: 1 }
     }
 
     /// Goes on where an earlier connection was.
-    pub(crate) fn after(mut self, legacy: Legacy) -> Self {
-        self.legacy = legacy;
+    pub(crate) fn after(mut self, carryover: Carryover) -> Self {
+        self.carryover = carryover;
         self
     }
 
     /// What the next connection has to know.
-    pub(crate) fn into_legacy(self) -> Legacy {
+    pub(crate) fn into_carryover(self) -> Carryover {
         let live_from = self.lanes.iter().map(|lane| (lane.epoch, lane.live_from)).collect();
-        Legacy { live_from, ..self.legacy }
+        Carryover { live_from, ..self.carryover }
     }
 
     /// The next run to send: alarms, events, live, then backlog of the same order, then history.
@@ -114,13 +114,13 @@ impl Plan {
             let range = first_unsent(&waiting.buffered, &lane.sent, window)?;
             Some(Pick { epoch: waiting.epoch, class: waiting.class, range, kind })
         });
-        picked.map(|pick| Pick { range: self.legacy.cuts.within(pick.epoch, pick.range), ..pick })
+        picked.map(|pick| Pick { range: self.carryover.cuts.within(pick.epoch, pick.range), ..pick })
     }
 
     /// A block went out.
     pub(crate) fn sent(&mut self, epoch: u64, range: SeqRange, now: Instant) {
         let due = now + self.ack_timeout * self.patience;
-        self.legacy.cuts.note(epoch, range);
+        self.carryover.cuts.note(epoch, range);
         let lane = self.lane(epoch);
         lane.sent.insert(range);
         lane.under_way.push(Sent { range, due });
@@ -129,7 +129,7 @@ impl Plan {
     /// The store has these.
     pub(crate) fn acknowledged(&mut self, epoch: u64, stored: &RangeSet) {
         self.patience = (self.patience / 2).max(1);
-        self.legacy.cuts.settle(epoch, stored);
+        self.carryover.cuts.settle(epoch, stored);
         let lane = self.lane(epoch);
         lane.under_way.retain(|sent| !stored.covers(sent.range));
         for run in stored.runs() {
@@ -165,8 +165,8 @@ impl Plan {
 
     /// What was given out from `seq` on is live, though it was there before the connection.
     pub(crate) fn begin_live_at(&mut self, epoch: u64, seq: u64) {
-        let seq = seq.max(self.legacy.live_from.get(&epoch).copied().unwrap_or_default());
-        let seq = self.legacy.cuts.beginning(epoch, seq);
+        let seq = seq.max(self.carryover.live_from.get(&epoch).copied().unwrap_or_default());
+        let seq = self.carryover.cuts.beginning(epoch, seq);
         let lane = self.lane(epoch);
         lane.live_from = lane.live_from.min(seq);
     }
@@ -290,7 +290,7 @@ mod tests {
         plan.sent(1, SeqRange::new(1, 40), Instant::now());
         plan.sent(1, SeqRange::new(41, 60), Instant::now());
         plan.acknowledged(1, &ranges(1, 40));
-        let mut plan = Plan::new(&before, 8, TIMEOUT).after(plan.into_legacy());
+        let mut plan = Plan::new(&before, 8, TIMEOUT).after(plan.into_carryover());
         // Live begins within a block: with its first reading.
         plan.begin_live_at(1, 50);
         let after = [lane(1, Class::Live, &[(41, 90)])];
@@ -307,7 +307,7 @@ mod tests {
         plan.begin_live_at(1, 81);
         plan.demote_live(1, 90);
         let after = [lane(1, Class::Live, &[(1, 120)])];
-        let mut plan = Plan::new(&after, 8, TIMEOUT).after(plan.into_legacy());
+        let mut plan = Plan::new(&after, 8, TIMEOUT).after(plan.into_carryover());
         // Young it is, but older readings wait before it.
         plan.begin_live_at(1, 71);
         assert_eq!(plan.pick(&after, Kind::Live).unwrap().range, SeqRange::new(91, 120));

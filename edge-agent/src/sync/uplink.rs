@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::backoff::Backoff;
 use super::link::Link;
-use super::plan::Legacy;
+use super::plan::Carryover;
 use super::post::Office;
 use super::state::UplinkBoard;
 use crate::address::ServerAddress;
@@ -49,7 +49,7 @@ pub(crate) struct Uplink {
     pub(crate) generation: u64,
     pub(crate) course: watch::Receiver<Course>,
     /// Of earlier connections; taken out while there is one.
-    pub(crate) legacy: Mutex<Legacy>,
+    pub(crate) carryover: Mutex<Carryover>,
 }
 
 impl Uplink {

@@ -1,27 +1,11 @@
 use fieldline_model::Timestamp;
-use fieldline_mqtt::{Application, BrokerConfig, ClientInfo, ConnectRequest, Receipt, Refusal};
+use fieldline_mqtt::BrokerConfig;
 use fieldline_store::MemoryStore;
 
 use super::*;
 
-/// Nobody connects here.
-struct Nobody;
-
-impl Application for Nobody {
-    fn authenticate(&self, _: &ConnectRequest<'_>) -> Result<(), Refusal> {
-        Err(Refusal::Unavailable)
-    }
-    fn authorize_publish(&self, _: &ClientInfo, _: &str) -> bool {
-        false
-    }
-    fn authorize_subscribe(&self, _: &ClientInfo, _: &str) -> bool {
-        false
-    }
-    fn publish(&self, _: &ClientInfo, _: Message, _: Receipt) {}
-}
-
 async fn open(store: &Arc<MemoryStore>) -> Service {
-    let broker = Broker::new(BrokerConfig::default(), Arc::new(Nobody));
+    let broker = crate::nobody::broker();
     let shadows = shadows::Service { store: store.clone(), broker: broker.clone() };
     Service::open(store.clone(), shadows, broker).await.unwrap()
 }
@@ -130,7 +114,7 @@ async fn what_lies_beside_a_shadow_goes_when_something_newer_is_desired() {
 async fn a_push_for_which_there_is_no_room_is_refused() {
     let store = Arc::new(MemoryStore::new());
     let config = BrokerConfig { retained_own_bytes_max: 150_000, ..BrokerConfig::default() };
-    let broker = Broker::new(config, Arc::new(Nobody));
+    let broker = crate::nobody::broker_with(config);
     let shadows = shadows::Service { store: store.clone(), broker: broker.clone() };
     let service = Service::open(store.clone(), shadows, broker).await.unwrap();
     let [hall, dock] = ["hall-7", "dock-1"].map(|name| GatewayId::new(name).unwrap());

@@ -2,7 +2,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use fieldline_model::{CommandName, ThingName};
-use fieldline_mqtt::{Application, BrokerConfig, ClientInfo, ConnectRequest, Receipt, Refusal};
 use fieldline_store::{Entry, EntryChange, MemoryStore};
 
 use super::*;
@@ -30,31 +29,10 @@ impl Entries for Flaky {
     }
 }
 
-/// Nobody is connected.
-struct Nobody;
-
-impl Application for Nobody {
-    fn authenticate(&self, _connect: &ConnectRequest<'_>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn authorize_publish(&self, _client: &ClientInfo, _topic: &str) -> bool {
-        true
-    }
-
-    fn authorize_subscribe(&self, _client: &ClientInfo, _filter: &str) -> bool {
-        true
-    }
-
-    fn publish(&self, _client: &ClientInfo, _message: Message, receipt: Receipt) {
-        receipt.accept(Routing::Route);
-    }
-}
-
 async fn start(store: &Arc<Flaky>) -> (CommandDesk, watch::Sender<bool>, tokio::task::JoinHandle<()>) {
     let (desk, line) = CommandDesk::new();
     let (stop, stopping) = watch::channel(false);
-    let broker = Broker::new(BrokerConfig::default(), Arc::new(Nobody));
+    let broker = crate::nobody::broker();
     let service = Service::open(store.clone(), broker, Limits::default()).await.unwrap();
     (desk, stop, tokio::spawn(service.run(line, stopping)))
 }

@@ -1,9 +1,7 @@
 //! What is delivered twice, since the server was killed in between, is done once.
 
 use fieldline_model::{CommandStatus, GatewayId, Metric, Quality, Value as Measured};
-use fieldline_mqtt::{
-    Application, Broker, BrokerConfig, ClientInfo, ConnectRequest, Message, Receipt, Refusal, Routing,
-};
+use fieldline_mqtt::Broker;
 use fieldline_rules::{Alarm, AlarmEvent, AlarmState, Mark, Severity, Transition};
 use fieldline_store::{Entries, Entry, EntryChange, MemoryStore, Shadows, StoreError};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,26 +10,6 @@ use tokio::sync::watch;
 use super::*;
 use crate::rules_desk::Bounds;
 use crate::rules_desk::history::HistoryQuery;
-
-struct Nobody;
-
-impl Application for Nobody {
-    fn authenticate(&self, _connect: &ConnectRequest<'_>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn authorize_publish(&self, _client: &ClientInfo, _topic: &str) -> bool {
-        true
-    }
-
-    fn authorize_subscribe(&self, _client: &ClientInfo, _filter: &str) -> bool {
-        true
-    }
-
-    fn publish(&self, _client: &ClientInfo, _message: Message, receipt: Receipt) {
-        receipt.accept(Routing::Route);
-    }
-}
 
 /// A store whose disk is full when it is told so.
 struct Disk {
@@ -55,7 +33,7 @@ impl Entries for Disk {
 
 /// The outlet as after a start, and the broker behind it.
 async fn start(disk: &Arc<Disk>, shadows: &Arc<MemoryStore>) -> (Router, Broker, watch::Sender<bool>) {
-    let broker = Broker::new(BrokerConfig::default(), Arc::new(Nobody));
+    let broker = crate::nobody::broker();
     let (commands, line) = CommandDesk::new();
     let (stop, stopping) = watch::channel(false);
     let limits = commands_desk::Limits::default();

@@ -1,27 +1,7 @@
-use std::sync::Arc;
-
-use fieldline_mqtt::{
-    Application, Broker, BrokerConfig, ClientInfo, ConnectRequest, Message, QoS, Receipt, Refusal,
-};
+use fieldline_mqtt::{Broker, Message, QoS};
 
 use super::*;
 use crate::waiting::Waiting;
-
-/// Nobody connects here.
-struct Nobody;
-
-impl Application for Nobody {
-    fn authenticate(&self, _: &ConnectRequest<'_>) -> Result<(), Refusal> {
-        Err(Refusal::Unavailable)
-    }
-    fn authorize_publish(&self, _: &ClientInfo, _: &str) -> bool {
-        false
-    }
-    fn authorize_subscribe(&self, _: &ClientInfo, _: &str) -> bool {
-        false
-    }
-    fn publish(&self, _: &ClientInfo, _: Message, _: Receipt) {}
-}
 
 fn offer(desk: &ShadowDesk, broker: &Broker, client: &str) {
     let topic = "$aws/things/press-4/shadow/get";
@@ -34,7 +14,7 @@ fn offer(desk: &ShadowDesk, broker: &Broker, client: &str) {
 /// Rule 14: nothing is worked on here, so that what is taken stays under way.
 #[tokio::test]
 async fn ten_requests_of_a_client_are_taken_and_the_eleventh_is_told_that_it_is_too_many() {
-    let broker = Broker::new(BrokerConfig::default(), Arc::new(Nobody));
+    let broker = crate::nobody::broker();
     let (desk, mut line) = ShadowDesk::new();
     for _ in 0..11 {
         offer(&desk, &broker, "busy");
