@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fieldline_model::{Class, RangeSet};
+use fieldline_model::{Class, RangeSet, Timestamp};
 
 use crate::commit::Active;
 use crate::config::{Config, EXPIRED};
@@ -14,10 +14,6 @@ use crate::fs::{Fs, create_folder};
 use crate::lane::{Lane, LaneState, parse_folder};
 use crate::mark;
 use crate::recovery::Recovery;
-
-/// 2020-01-01: a record that seems older was appended under a clock that had not been set, and its
-/// age is not known.
-const CLOCK_IS_SET_MS: i64 = 1_577_836_800_000;
 
 /// A folder of lanes. A clone is another handle to the same journal.
 #[derive(Debug, Clone)]
@@ -139,7 +135,8 @@ impl Journal {
     pub fn expire(&self, now_ms: i64) -> Result<(), Error> {
         let Some(age) = self.inner.config.age_max else { return Ok(()) };
         let oldest_ms = now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-        let expired = |newest_ms: i64| (CLOCK_IS_SET_MS..oldest_ms).contains(&newest_ms);
+        // The age of what was appended before the clock was set is not known.
+        let expired = |newest_ms: i64| (Timestamp::CLOCK_IS_SET.millis()..oldest_ms).contains(&newest_ms);
         let mut writer = self.inner.writer();
         let mut dropped = 0;
         {

@@ -26,6 +26,8 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
+    /// 2020-01-01T00:00:00Z: a clock that says less has not been set, and judges no time by its own.
+    pub const CLOCK_IS_SET: Self = Self(1_577_836_800_000_000_000);
     /// The earliest time that can be told.
     pub const MIN: Self = Self(i64::MIN);
     /// The latest time that can be told.

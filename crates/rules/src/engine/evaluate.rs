@@ -74,7 +74,7 @@ impl Engine {
         if slot.is_known(time, reading.value) {
             return;
         }
-        if time > now.saturating_add(ahead) {
+        if now >= Timestamp::CLOCK_IS_SET.nanos() && time > now.saturating_add(ahead) {
             // The device's clock is wrong, or was for once: else all that comes after it would be late.
             time = now.max(device.live.newest.unwrap_or(now));
         }

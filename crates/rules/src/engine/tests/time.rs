@@ -52,6 +52,19 @@ fn one_reading_hours_ahead_of_the_clock_makes_none_after_it_late() {
 }
 
 #[test]
+fn a_host_whose_clock_has_not_been_set_judges_no_reading() {
+    // A gateway without a battery begins in 1970; its devices know better.
+    let mut bench = Bench::new(hot(json!({})));
+    let booted = |second: i64| Timestamp::from_nanos(second * SECOND);
+    bench.of("d", booted(10), (at(0), "t", 20.0));
+    bench.of("d", booted(11), (at(1), "t", 90.0));
+    bench.of("d", booted(12), (at(2), "t", 20.0));
+    let times: Vec<(Transition, i64)> =
+        bench.history().into_iter().map(|(transition, second, _)| (transition, second)).collect();
+    assert_eq!(times, [(Raised, 1), (Returned, 2)]);
+}
+
+#[test]
 fn a_device_whose_clock_is_ahead_raises_as_others_do() {
     let mut bench = Bench::new(hot(json!({ "for": "5s" })));
     let ahead = 7_200;
